@@ -1,0 +1,577 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * libblkring: a crash-safe producer/consumer ring of variable-sized
+ * messages on a shared block device.
+ *
+ * This header is the whole public interface and can be read as its
+ * manual.  The longer texts are in libblkring(3), blkring_device(3),
+ * blkring_create(3), blkring_producer(3), blkring_consumer(3) and
+ * blkring_inspect(3).
+ *
+ * TERMS
+ *
+ *   device    random-access storage with a size and a sector size
+ *   ring      what is formatted on a device
+ *   item      one message of 0 bytes or more
+ *   position  where an item begins or ends in the stream of all items;
+ *             positions only grow
+ *   push      write an item durably, still invisible to the consumer
+ *   advance   producer: expose what was pushed, up to a position;
+ *             consumer: free what was popped, up to a position
+ *   append    push and advance in one call
+ *   pop       read an item and leave it in the ring
+ *   fold      visit every item that can be popped now
+ *   suspend, resume
+ *             requests of the consumer that the producer acknowledges
+ *   queue, client
+ *             two names given at attach, for diagnostics only
+ *
+ * RETURN VALUES
+ *
+ * Unless said otherwise functions return 0, or -1 with errno set and a
+ * message for the calling thread in blkring_get_error ().
+ *
+ *   EAGAIN       try later: the ring is full, there is nothing to pop, or
+ *                a suspend or resume is not acknowledged yet
+ *   ESHUTDOWN    the ring is suspended
+ *   EMSGSIZE     the item (or batch) can never fit
+ *   EBADMSG      the device holds something that breaks the format; the
+ *                message says what and where
+ *   EMEDIUMTYPE  there is no ring on the device
+ *   EBUSY        another producer or consumer owns that side
+ *   EIO          the device failed, or the handle is poisoned
+ *   EINVAL       mistake of the caller
+ *   EROFS        the device was opened read-only
+ *   ETIMEDOUT    a wait ended without what was waited for
+ *   EINTR        a wait was interrupted by a signal
+ *
+ * DURABILITY, in short: when push returns 0 the item is durable; when an
+ * advance returns 0 so is the pointer.  After a failed write or flush the
+ * handle is poisoned: each further call fails with EIO and the first
+ * cause, until a new attach re-reads the device.
+ *
+ * THREADS: every handle (device, producer, consumer) may be used from
+ * several threads at once.  For data returned by pop see there.
+ *
+ * MEMORY: a device needs less than 4 KiB.  A producer holds one write
+ * buffer that grows with the largest push, to 4 MiB at most (larger
+ * pushes pass through it in parts), and 8 bytes for each push that was
+ * not advanced yet.  A consumer holds one read buffer: 256 KiB, or the
+ * size of the largest item that it met, rounded up to sectors.  None of
+ * it depends on the size of the ring.
+ */
+
+#ifndef BLKRING_H
+#define BLKRING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*---------------------------------------------------------------------*/
+/* Version and errors.                                                   */
+
+/* The version of the library, "MAJOR.MINOR.PATCH". */
+extern const char *blkring_version (void);
+
+/* The message of the last call that failed in this thread, without a
+ * newline; "" if there was none.  Valid until the next failing call of
+ * this thread. */
+extern const char *blkring_get_error (void);
+
+/* errno of that call, 0 if there was none. */
+extern int blkring_get_errno (void);
+
+/*---------------------------------------------------------------------*/
+/* Devices.                                                              */
+
+typedef struct blkring_device blkring_device;
+
+/* What a device is.  Sizes in bytes. */
+struct blkring_geometry {
+  uint64_t size;             /* of the device */
+  uint32_t sector_size;      /* smallest unit of I/O: a power of two,
+                                1 … 65536; offset and length of every
+                                request are multiples of it */
+  uint32_t memory_alignment; /* of the buffers of requests: a power of two,
+                                1 … 4096 */
+  uint32_t max_request;      /* largest request, 0 = no limit */
+  unsigned flags;            /* BLKRING_DEVICE_* */
+};
+
+#define BLKRING_DEVICE_READ_ONLY 1 /* pwrite will fail */
+#define BLKRING_DEVICE_FUA       2 /* pwrite honours BLKRING_WRITE_FUA */
+#define BLKRING_DEVICE_NO_FLUSH  4 /* there is no way to make data durable */
+#define BLKRING_DEVICE_SHARED    8 /* others that 'lock' does not reach may
+                                      use the device (other hosts) */
+
+#define BLKRING_WRITE_FUA 1        /* durable when pwrite returns */
+
+enum blkring_lock_op {
+  BLKRING_LOCK_TRY,          /* take it; -1, EAGAIN if another holds it */
+  BLKRING_LOCK_WAIT,         /* take it, wait for the holder */
+  BLKRING_LOCK_RELEASE,      /* give it back */
+  BLKRING_LOCK_TEST,         /* 1 if another holds it, 0 if not */
+};
+
+/* A caller's own storage.  Calls may come from several threads at once.
+ * Each returns -1 and sets errno on failure. */
+struct blkring_device_ops {
+  size_t struct_size;        /* sizeof (struct blkring_device_ops) */
+
+  /* Called when the device is made, and again by blkring_check and by
+   * wait, since a device may grow or shrink. */
+  int (*geometry) (void *opaque, struct blkring_geometry *geometry);
+
+  /* Return the number of bytes done.  A short count is continued, as is
+   * -1 with EINTR; 0 means that the device ends here. */
+  ssize_t (*pread) (void *opaque, void *buf, size_t count, uint64_t offset);
+  ssize_t (*pwrite) (void *opaque, const void *buf, size_t count,
+                     uint64_t offset, unsigned flags);
+
+  /* When it returns 0, all writes answered before it began are durable. */
+  int (*flush) (void *opaque);
+
+  /* Optional.  Locks that other openers of the same storage see, a byte
+   * each, exclusive.  Released by close and by the death of the process.
+   * One blkring_device never takes a lock that it has. */
+  int (*lock) (void *opaque, unsigned byte, enum blkring_lock_op op);
+
+  /* Optional.  'watch' gives an object that notices changes of the
+   * device from then on (NULL: not possible now); 'watch_wait' returns 1
+   * at once if something may have changed since the last call of it or
+   * of 'watch', else sleeps until it does, or returns 0 after timeout_ms;
+   * -1 with EINTR when a signal arrived. */
+  void *(*watch) (void *opaque);
+  int (*watch_wait) (void *watch, int timeout_ms);
+  void (*unwatch) (void *watch);
+
+  /* Optional.  Called once, by blkring_device_close. */
+  void (*close) (void *opaque);
+};
+
+/* Make a device of the caller's functions.  'ops' is copied, and what it
+ * points to must live until blkring_device_close.  NULL on error
+ * (EINVAL: impossible geometry or a function missing; ENOMEM). */
+extern blkring_device *
+blkring_device_new (const struct blkring_device_ops *ops, void *opaque);
+
+#define BLKRING_OPEN_READ_ONLY  1 /* open for reading alone */
+#define BLKRING_OPEN_CREATE     2 /* make the file, of 'size' bytes */
+#define BLKRING_OPEN_EXCLUSIVE  4 /* with CREATE: it must not exist */
+#define BLKRING_OPEN_DIRECT     8 /* O_DIRECT, also for a regular file */
+#define BLKRING_OPEN_BUFFERED  16 /* no O_DIRECT, also for a block device */
+#define BLKRING_OPEN_RESIZE    32 /* with CREATE: change the size of a file
+                                     that exists */
+#define BLKRING_OPEN_SPARSE    64 /* with CREATE: do not write the blocks of
+                                     the new file */
+
+struct blkring_open_options {
+  unsigned flags;            /* BLKRING_OPEN_* */
+  uint64_t size;             /* with CREATE, bytes */
+  uint64_t reserved[8];      /* zero */
+};
+
+/* Open a file or a block device by its name.  Without DIRECT and
+ * BUFFERED, block devices are opened with O_DIRECT (two hosts must not
+ * read each other's past from a page cache), regular files without.
+ * 'options' may be NULL.  With CREATE a file that exists must have the
+ * size given, or be empty (unless RESIZE).
+ *
+ * NULL on error: what open(2) says, EINVAL for what is no file and no
+ * block device, EEXIST, ENOSPC. */
+extern blkring_device *
+blkring_device_open (const char *name,
+                     const struct blkring_open_options *options);
+
+/* A device in memory, zeroed, of 'size' bytes and sectors of
+ * 'sector_size' (0 = 512).  Its content ends with it. */
+extern blkring_device *
+blkring_device_memory (uint64_t size, uint32_t sector_size);
+
+/* Close.  Every producer and consumer on it must have been freed. */
+extern void blkring_device_close (blkring_device *device);
+
+/* Name for messages; never NULL. */
+extern const char *blkring_device_name (const blkring_device *device);
+extern int blkring_device_set_name (blkring_device *device, const char *name);
+
+/* Size and the like, as the device says now. */
+extern int blkring_device_geometry (blkring_device *device,
+                                    struct blkring_geometry *geometry);
+
+/* Plain I/O for tools: whole requests, checked against the size of the
+ * device, of any alignment for reads; writes must be aligned. */
+extern int blkring_device_read (blkring_device *device, void *buf,
+                                size_t count, uint64_t offset);
+extern int blkring_device_write (blkring_device *device, const void *buf,
+                                 size_t count, uint64_t offset);
+extern int blkring_device_flush (blkring_device *device);
+
+/*---------------------------------------------------------------------*/
+/* Log, trace, clock.                                                    */
+
+enum blkring_log_level {
+  BLKRING_LOG_ERROR,
+  BLKRING_LOG_INFO,
+  BLKRING_LOG_DEBUG,
+};
+
+/* Set before any ring on the device is attached.  Callbacks must not
+ * call the library.  NULL = none. */
+typedef void (*blkring_log_fn) (void *opaque, enum blkring_log_level level,
+                                const char *message);
+extern void blkring_device_set_log (blkring_device *device,
+                                    blkring_log_fn log, void *opaque);
+
+enum blkring_trace_op { BLKRING_TRACE_GET, BLKRING_TRACE_SET };
+enum blkring_trace_field {
+  BLKRING_TRACE_PRODUCER,    /* value: a position */
+  BLKRING_TRACE_CONSUMER,    /* value: a position */
+  BLKRING_TRACE_SUSPEND,     /* value: 1 or 0 */
+  BLKRING_TRACE_SUSPEND_ACK, /* value: 1 or 0 */
+};
+
+/* Called for each pointer and flag that is read from or written to the
+ * device. */
+typedef void (*blkring_trace_fn) (void *opaque, enum blkring_trace_op op,
+                                  const char *queue, const char *client,
+                                  enum blkring_trace_field field,
+                                  uint64_t value);
+extern void blkring_device_set_trace (blkring_device *device,
+                                      blkring_trace_fn trace, void *opaque);
+
+/* A clock of the caller's, for tests: wait takes the time from 'now' and
+ * sleeps in 'sleep' alone. */
+struct blkring_clock {
+  uint64_t (*now) (void *opaque);                   /* nanoseconds */
+  int (*sleep) (void *opaque, uint64_t nanoseconds); /* -1: EINTR */
+  void *opaque;
+};
+
+/*---------------------------------------------------------------------*/
+/* Rings.                                                                */
+
+/* A count of bytes since the ring was created.  Opaque: compare it, keep
+ * it, print it, give it back; do not calculate with it. */
+typedef uint64_t blkring_position;
+
+/* Less than, equal to or greater than 0, as a is before, at or after b. */
+extern int blkring_position_compare (blkring_position a, blkring_position b);
+
+enum blkring_state {
+  BLKRING_RUNNING = 0,
+  BLKRING_SUSPEND_REQUESTED = 1,
+  BLKRING_SUSPENDED = 2,
+  BLKRING_RESUME_REQUESTED = 3,
+};
+
+#define BLKRING_CREATE_FORCE 1 /* format a device that is not blank */
+
+struct blkring_create_options {
+  unsigned flags;            /* BLKRING_CREATE_* */
+  unsigned format;           /* 0 = default, 1 = MirageOS compatible */
+  uint32_t sector_size;      /* format 1: 512 or 4096; 0 = the device's */
+  uint64_t reserved[8];      /* zero */
+};
+
+/* Make an empty ring.  Returns 1, and keeps its content, where a valid
+ * ring is already (unless FORCE); 0 when a ring was made.
+ *
+ * Only a blank device is formatted without FORCE: one in which neither
+ * libblkid nor blkring's own list of image formats finds anything, and
+ * whose first MiB and last 64 KiB are zeros.
+ *
+ * EINVAL  too small, or size not a multiple of the sector size
+ * EEXIST  the device holds something else (the message says what)
+ * EBUSY   a producer or consumer is attached */
+extern int blkring_create (blkring_device *device,
+                           const struct blkring_create_options *options);
+
+/* Called with the bytes done and the bytes in all. */
+typedef void (*blkring_progress_fn) (void *opaque, uint64_t done,
+                                     uint64_t total);
+
+/* Overwrite the whole device, ring included, with the 'length' bytes of
+ * 'pattern' again and again (NULL: zeros), and flush.  The signature goes
+ * first, durably.  Fails with EBUSY while somebody is attached. */
+extern int blkring_erase (blkring_device *device,
+                          const void *pattern, size_t length,
+                          blkring_progress_fn progress, void *opaque);
+
+/*---------------------------------------------------------------------*/
+/* Attaching.                                                            */
+
+enum blkring_durability {
+  BLKRING_DURABILITY_FULL = 0, /* the contract */
+  BLKRING_DURABILITY_NONE = 1, /* no flushes: survives the death of the
+                                  process, not of the machine */
+};
+
+#define BLKRING_ATTACH_OBSERVER 1 /* consumer: own nothing; pop, fold, state,
+                                     suspend and resume work beside a running
+                                     consumer, advance does not */
+#define BLKRING_ATTACH_FORCE    2 /* observer: suspend and resume also where
+                                     locks cannot reach the consumer */
+
+struct blkring_attach_options {
+  const char *queue;         /* NULL = "unknown" */
+  const char *client;        /* NULL = "unknown" */
+  unsigned flags;            /* BLKRING_ATTACH_* */
+  enum blkring_durability durability;
+  uint64_t largest_item;     /* bytes, 0 = 64 MiB.  Larger ones are refused
+                                (EMSGSIZE) by push and by pop */
+  uint32_t poll_interval;    /* milliseconds, 0 = 100: how old the last look
+                                at the other side may be before a write */
+  uint32_t poll_limit;       /* milliseconds, 0 = 100: how slow wait polls at
+                                most where it has to poll */
+  uint32_t sector_size;      /* format 1: 512 or 4096; 0 = probe */
+  const struct blkring_clock *clock; /* NULL = the system's */
+  uint64_t reserved[8];      /* zero */
+};
+
+/* Key/value pairs for diagnostics.  At least producer/offset,
+ * producer/suspend_ack, consumer/offset, consumer/suspend. */
+typedef void (*blkring_debug_fn) (void *opaque, const char *key,
+                                  const char *value);
+
+/*---------------------------------------------------------------------*/
+/* Producer.                                                             */
+
+typedef struct blkring_producer blkring_producer;
+
+/* Become the producer.  Acknowledges a pending suspend or resume, and
+ * succeeds on a suspended ring.  'options' may be NULL.
+ *
+ * NULL on error: EBUSY (another producer: the message has its names),
+ * EMEDIUMTYPE, EBADMSG, EROFS, EIO. */
+extern blkring_producer *
+blkring_producer_attach (blkring_device *device,
+                         const struct blkring_attach_options *options);
+
+/* Write one item of 'length' bytes, durably, behind the last one pushed.
+ * It stays invisible until blkring_producer_advance.  In *after (may be
+ * NULL) the position to advance to.
+ *
+ * EAGAIN does not fit now; ESHUTDOWN suspended; EMSGSIZE never fits. */
+extern int blkring_producer_push (blkring_producer *producer,
+                                  const void *item, size_t length,
+                                  blkring_position *after);
+
+/* The same for 'nr' items, one or more, as one durable write: all are
+ * pushed or none. */
+extern int blkring_producer_pushv (blkring_producer *producer,
+                                   const struct iovec *items, size_t nr,
+                                   blkring_position *after);
+
+/* Expose everything up to 'position', which a push of this handle
+ * returned (EINVAL otherwise, and for going back). */
+extern int blkring_producer_advance (blkring_producer *producer,
+                                     blkring_position position);
+
+/* Push and advance.  Also exposes what was pushed before. */
+extern int blkring_producer_append (blkring_producer *producer,
+                                    const void *item, size_t length,
+                                    blkring_position *after);
+extern int blkring_producer_appendv (blkring_producer *producer,
+                                     const struct iovec *items, size_t nr,
+                                     blkring_position *after);
+
+/* BLKRING_RUNNING or BLKRING_SUSPENDED, or -1.  Looks at the device, and
+ * acknowledges what the consumer requested. */
+extern int blkring_producer_state (blkring_producer *producer);
+
+/* Sleep until an item of 'length' bytes can be pushed and the ring is not
+ * suspended; or with length (size_t)-1 until the ring is not suspended.
+ * Acknowledges suspend and resume.  'timeout_ms' < 0: no limit.  The
+ * handle can be used from other threads meanwhile.
+ *
+ * ETIMEDOUT, EINTR (a signal), EMSGSIZE (never). */
+extern int blkring_producer_wait (blkring_producer *producer, size_t length,
+                                  int timeout_ms);
+
+/* Largest item that this handle can push into the empty ring, bytes. */
+extern uint64_t blkring_producer_largest_item (blkring_producer *producer);
+
+extern int blkring_producer_debug_info (blkring_producer *producer,
+                                        blkring_debug_fn fn, void *opaque);
+
+/* Stop being the producer.  What was pushed and not advanced is dropped.
+ * Every later call but free fails with EINVAL. */
+extern int blkring_producer_detach (blkring_producer *producer);
+
+/* Detach if needed and free.  NULL is allowed. */
+extern void blkring_producer_free (blkring_producer *producer);
+
+/*---------------------------------------------------------------------*/
+/* Consumer.                                                             */
+
+typedef struct blkring_consumer blkring_consumer;
+
+struct blkring_item {
+  const void *data;          /* NULL or not where length is 0 */
+  size_t length;
+  blkring_position position; /* of the item */
+  blkring_position next;     /* what to advance to, or to pop from, next */
+};
+
+/* Become the consumer, or an observer.  Errors as for the producer. */
+extern blkring_consumer *
+blkring_consumer_attach (blkring_device *device,
+                         const struct blkring_attach_options *options);
+
+/* Read the item at *from, or with from == NULL the oldest one.  It stays
+ * in the ring: pop without advance gives the same item again.
+ *
+ * item->data points into the handle's buffer, and is valid until the next
+ * pop, fold or free of this handle: threads that share a consumer must
+ * agree on that, or use blkring_consumer_pop_copy.
+ *
+ * EAGAIN nothing there; EINVAL *from is not where an item starts;
+ * EMSGSIZE larger than the largest_item of attach; EBADMSG. */
+extern int blkring_consumer_pop (blkring_consumer *consumer,
+                                 const blkring_position *from,
+                                 struct blkring_item *item);
+
+/* Read up to 'max' items into items[], the first at *from; as many as
+ * are at hand, at least one.  Returns their number (1 … max) or -1. */
+extern ssize_t blkring_consumer_popv (blkring_consumer *consumer,
+                                      const blkring_position *from,
+                                      struct blkring_item *items,
+                                      size_t max);
+
+/* Like pop, into the caller's buffer of 'size' bytes: item->data = buf.
+ * EMSGSIZE if it is too small, with item->length set. */
+extern int blkring_consumer_pop_copy (blkring_consumer *consumer,
+                                      const blkring_position *from,
+                                      void *buf, size_t size,
+                                      struct blkring_item *item);
+
+/* Call fn for every item that can be popped now, oldest first, from
+ * *from (NULL: the oldest).  fn must not use this handle.  Ends early
+ * when fn returns other than 0, and returns that. */
+typedef int (*blkring_fold_fn) (void *opaque,
+                                const struct blkring_item *item);
+extern int blkring_consumer_fold (blkring_consumer *consumer,
+                                  const blkring_position *from,
+                                  blkring_fold_fn fn, void *opaque);
+
+/* Free everything up to 'position', the 'next' of an item that was
+ * popped (EINVAL otherwise, and for going back).  Those items will not be
+ * delivered again. */
+extern int blkring_consumer_advance (blkring_consumer *consumer,
+                                     blkring_position position);
+
+/* Ask the producer to stop, or to go on.  No error when that is already
+ * so or already asked for.  EAGAIN while the opposite is not acknowledged
+ * yet. */
+extern int blkring_consumer_suspend (blkring_consumer *consumer);
+extern int blkring_consumer_resume (blkring_consumer *consumer);
+
+/* BLKRING_RUNNING or BLKRING_SUSPENDED: what the producer acknowledged
+ * last; or -1. */
+extern int blkring_consumer_state (blkring_consumer *consumer);
+
+/* Sleep until there is an item at or behind *from (NULL: the oldest).
+ * As blkring_producer_wait otherwise. */
+extern int blkring_consumer_wait (blkring_consumer *consumer,
+                                  const blkring_position *from,
+                                  int timeout_ms);
+
+/* Sleep until the producer has acknowledged 'state' (RUNNING or
+ * SUSPENDED). */
+extern int blkring_consumer_wait_state (blkring_consumer *consumer,
+                                        enum blkring_state state,
+                                        int timeout_ms);
+
+/* Where the next pop without 'from' reads. */
+extern int blkring_consumer_position (blkring_consumer *consumer,
+                                      blkring_position *position);
+
+extern int blkring_consumer_debug_info (blkring_consumer *consumer,
+                                        blkring_debug_fn fn, void *opaque);
+
+extern int blkring_consumer_detach (blkring_consumer *consumer);
+extern void blkring_consumer_free (blkring_consumer *consumer);
+
+/*---------------------------------------------------------------------*/
+/* Looking, without attaching.                                           */
+
+#define BLKRING_TEXT_SIZE 385
+
+struct blkring_info {
+  unsigned format;           /* 1 */
+  uint32_t sector_size;      /* bytes */
+  uint64_t capacity;         /* bytes of the data area */
+  blkring_position producer; /* the end of what is exposed */
+  blkring_position consumer; /* the start of what is unread */
+  uint64_t used, free;       /* bytes of the data area */
+  uint64_t largest_item;     /* bytes, that the empty ring can take */
+  uint64_t items;            /* number of unread items */
+  uint64_t item_bytes;       /* their payload in all */
+  uint64_t smallest_unread, largest_unread; /* bytes; 0 when none */
+  enum blkring_state state;
+  char producer_text[BLKRING_TEXT_SIZE]; /* NUL-ended, may be "" */
+  char consumer_text[BLKRING_TEXT_SIZE];
+  uint64_t reserved[8];
+};
+
+struct blkring_inspect_options {
+  uint32_t sector_size;      /* format 1: 512 or 4096; 0 = probe */
+  uint64_t reserved[8];      /* zero */
+};
+
+/* Describe the ring.  Takes no lock, writes nothing, works beside a
+ * running ring. */
+extern int blkring_inspect (blkring_device *device,
+                            const struct blkring_inspect_options *options,
+                            struct blkring_info *info);
+
+struct blkring_finding {
+  uint64_t offset;           /* byte on the device */
+  const char *message;       /* one line */
+};
+typedef void (*blkring_finding_fn) (void *opaque,
+                                    const struct blkring_finding *finding);
+
+/* Walk everything and report what breaks the format.  Beside a running
+ * ring only what persists is reported.  Returns the number of findings,
+ * 0 = clean; or -1: could not look (EMEDIUMTYPE: not a ring). */
+extern int blkring_check (blkring_device *device,
+                          const struct blkring_inspect_options *options,
+                          blkring_finding_fn fn, void *opaque);
+
+enum blkring_region_kind {
+  BLKRING_REGION_SIGNATURE,
+  BLKRING_REGION_PRODUCER,
+  BLKRING_REGION_CONSUMER,
+  BLKRING_REGION_UNREAD,
+  BLKRING_REGION_FREE,
+};
+struct blkring_region {
+  uint64_t offset, length;   /* bytes on the device */
+  enum blkring_region_kind kind;
+  bool wrapped;              /* continues a region that was cut by the end
+                                of the data area */
+};
+typedef int (*blkring_map_fn) (void *opaque,
+                               const struct blkring_region *region);
+
+/* Call fn for the regions of the device, in order of their offset; they
+ * cover it without gaps.  Ends early when fn returns other than 0, and
+ * returns that. */
+extern int blkring_map (blkring_device *device,
+                        const struct blkring_inspect_options *options,
+                        blkring_map_fn fn, void *opaque);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* BLKRING_H */

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * The message of the last failure, one a thread.
+ */
+
+#ifndef BLKRING_ERROR_H
+#define BLKRING_ERROR_H
+
+#include <stdint.h>
+
+/* Set errno and the message for this thread; returns -1, so that a
+ * function can end with `return set_error (...)`. */
+extern int set_error (int err, const char *fmt, ...)
+  __attribute__ ((format (printf, 2, 3)));
+
+/* The same, with ": " and strerror (err) behind the message. */
+extern int set_errno_error (int err, const char *fmt, ...)
+  __attribute__ ((format (printf, 2, 3)));
+
+/* EBADMSG: "corrupt: " and the message.  'offset' is the byte on the device
+ * that is wrong; error_offset () gives it back. */
+extern int set_corrupt (uint64_t offset, const char *fmt, ...)
+  __attribute__ ((format (printf, 2, 3)));
+extern uint64_t error_offset (void);
+
+/* Put "TEXT: " before the message that is set; errno stays. */
+extern int prefix_error (const char *text);
+
+#endif /* BLKRING_ERROR_H */

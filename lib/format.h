@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * What a format has to answer, and the state that producer.c and
+ * consumer.c share with it.
+ *
+ * What is the same for all formats (locks, poisoning, waiting, the age of
+ * the last look, argument checks, tracing) stands above this table, in
+ * producer.c, consumer.c and ring.c.  A format's functions are called
+ * with the handle's lock held, and with a handle that is attached and not
+ * poisoned.  A function that fails sets the error; one that fails to
+ * write or flush calls poison ().
+ */
+
+#ifndef BLKRING_FORMAT_H
+#define BLKRING_FORMAT_H
+
+#include <pthread.h>
+
+#include "blkring.h"
+#include "device.h"
+
+struct format;
+
+/* A ring that was found on a device. */
+struct ring {
+  blkring_device *device;
+  const struct format *format;
+  uint32_t sector_size;      /* unit of pointers and data on disk */
+  uint64_t data_offset;      /* bytes, on the device */
+  uint64_t capacity;         /* bytes of the data area */
+  uint64_t largest_item;     /* bytes, that the empty ring can take */
+};
+
+/* What producer and consumer have in common. */
+struct handle {
+  pthread_mutex_t lock;
+  struct ring ring;
+  char *queue, *client;
+  bool flushes;              /* false: durability none */
+  uint64_t largest_item;     /* bytes, of attach */
+  uint64_t poll_interval;    /* ns */
+  uint64_t poll_limit;       /* ns */
+  struct blkring_clock clock;
+  bool real_clock;
+  bool attached;
+  int poison_errno;          /* 0 = not poisoned */
+  char *poison_cause;
+  void *watch;
+};
+
+struct blkring_producer {
+  struct handle h;
+  uint64_t tail;             /* where the next push writes */
+  uint64_t exposed;          /* what the consumer may read ends here */
+  uint64_t freed_seen;       /* the consumer's position as last read … */
+  uint64_t freed;            /* … and as far as it is known to be durable */
+  bool suspend;              /* requested, as last read */
+  bool suspend_ack;          /* acknowledged, as last written */
+  uint64_t last_look;        /* ns, when the consumer was last looked at */
+  uint64_t *pushed;          /* positions that push returned, ascending … */
+  size_t nr_pushed, alloc_pushed; /* … and that were not advanced yet */
+  void *format_state;
+};
+
+struct blkring_consumer {
+  struct handle h;
+  bool observer;
+  bool force;
+  uint64_t position;         /* everything before is freed */
+  uint64_t popped;           /* end of the last item delivered */
+  uint64_t limit;            /* what can be read ends here, as last read … */
+  uint64_t limit_durable;    /* … and as far as it is known to be durable */
+  bool suspend;              /* requested, as last read or written */
+  bool suspend_ack;          /* acknowledged, as last read */
+  void *format_state;
+};
+
+struct format {
+  unsigned number;
+
+  /* Is it here?  1 and the ring, 0, or -1.  'sector_size' 0 = find out. */
+  int (*probe) (blkring_device *device, uint32_t sector_size,
+                struct ring *ring);
+  int (*create) (blkring_device *device,
+                 const struct blkring_create_options *options);
+  /* Make that there is no ring of this format, durably. */
+  int (*wipe) (blkring_device *device);
+
+  /* Open a side: read and check what the device holds, set the state
+   * above and format_state. */
+  int (*producer_open) (blkring_producer *p);
+  void (*producer_close) (blkring_producer *p);
+  /* Read what the consumer wrote: sets freed_seen and suspend. */
+  int (*producer_look) (blkring_producer *p);
+  /* Bytes of the data area that these items take, and whether they could
+   * ever fit (EMSGSIZE). */
+  int (*measure) (blkring_producer *p, const struct iovec *items, size_t nr,
+                  uint64_t *needed);
+  /* Write the items behind the tail, durably, and move the tail.  With
+   * 'expose' also make them visible. */
+  int (*write) (blkring_producer *p, const struct iovec *items, size_t nr,
+                bool expose);
+  int (*expose) (blkring_producer *p, uint64_t position);
+  int (*acknowledge) (blkring_producer *p, bool suspend);
+
+  int (*consumer_open) (blkring_consumer *c);
+  void (*consumer_close) (blkring_consumer *c);
+  /* Read what the producer wrote, and our own record. */
+  int (*consumer_look) (blkring_consumer *c);
+  /* Read up to 'max' items at 'from' (which is where an item may start):
+   * their number, or -1 and EAGAIN. */
+  ssize_t (*read) (blkring_consumer *c, uint64_t from,
+                   struct blkring_item *items, size_t max);
+  /* Is this where an item starts or the last one ends?  Up to 'popped'.
+   * 1, 0, -1. */
+  int (*is_boundary) (blkring_consumer *c, uint64_t position);
+  int (*free_to) (blkring_consumer *c, uint64_t position);
+  int (*request) (blkring_consumer *c, bool suspend);
+
+  int (*texts) (const struct ring *ring, char *producer, char *consumer);
+  int (*debug) (const struct ring *ring, blkring_debug_fn fn, void *opaque);
+  int (*inspect) (const struct ring *ring, struct blkring_info *info);
+  int (*check) (const struct ring *ring, blkring_finding_fn fn,
+                void *opaque);
+  int (*map) (const struct ring *ring, blkring_map_fn fn, void *opaque);
+};
+
+extern const struct format format1;
+
+/* Formats by probe order, NULL-ended. */
+extern const struct format *const formats[];
+
+/* ring.c: find the ring on a device.  -1, EMEDIUMTYPE: there is none. */
+extern int ring_open (blkring_device *device, uint32_t sector_size,
+                      struct ring *ring);
+
+/* blank.c: 1 when the device is blank, 0 when not and 'what' says what is
+ * there, -1 error. */
+extern int device_is_blank (blkring_device *device, char *what, size_t size);
+
+/* handle.c */
+extern int handle_init (struct handle *h, blkring_device *device,
+                        const struct blkring_attach_options *options);
+extern void handle_free (struct handle *h);
+/* May the handle be used?  -1 when detached or poisoned. */
+extern int handle_check (struct handle *h);
+/* Keep the error that is set as the cause of all later failures; -1. */
+extern int poison (struct handle *h);
+/* Flush, or nothing with durability none; poisons on failure. */
+extern int handle_flush (struct handle *h);
+/* Write durably, or with durability none just write; poisons. */
+extern int handle_write_durable (struct handle *h, const void *buf,
+                                 size_t count, uint64_t offset);
+
+#endif /* BLKRING_FORMAT_H */

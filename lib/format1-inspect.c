@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Format 1: looking without being attached.  Info, check, map.
+ */
+
+#include <config.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "error.h"
+#include "format1.h"
+#include "lock.h"
+
+#define CHUNK (UINT64_C (256) << 10)
+/* How often check looks again before it believes what it saw. */
+#define CHECK_TRIES 3
+
+int
+f1_read_pointers (const struct ring *ring, unsigned char *sectors,
+                  struct f1_pointers *v)
+{
+  const uint32_t s = ring->sector_size;
+
+  if (device_pread (ring->device, sectors, 2 * s, s) == -1)
+    return -1;
+  return f1_decode_pointers (sectors, ring, v);
+}
+
+static int
+load (const struct ring *ring, struct f1_pointers *v, char *producer_text,
+      char *consumer_text)
+{
+  const uint32_t s = ring->sector_size;
+  unsigned char *sectors = device_buffer (ring->device, 2 * s);
+  int r;
+
+  if (sectors == NULL)
+    return -1;
+  r = device_pread (ring->device, sectors, 2 * s, s);
+  if (r == 0 && producer_text) {
+    memcpy (producer_text, sectors + F1_TEXT_OFFSET, F1_TEXT_LENGTH);
+    memcpy (consumer_text, sectors + s + F1_TEXT_OFFSET, F1_TEXT_LENGTH);
+    producer_text[F1_TEXT_LENGTH] = consumer_text[F1_TEXT_LENGTH] = '\0';
+  }
+  if (r == 0 && v)
+    r = f1_decode_pointers (sectors, ring, v);
+  free (sectors);
+  return r;
+}
+
+int
+f1_texts (const struct ring *ring, char *producer, char *consumer)
+{
+  return load (ring, NULL, producer, consumer);
+}
+
+int
+f1_debug (const struct ring *ring, blkring_debug_fn fn, void *opaque)
+{
+  struct f1_pointers v;
+  char number[24];
+
+  if (load (ring, &v, NULL, NULL) == -1)
+    return -1;
+  snprintf (number, sizeof number, "%" PRIu64, v.producer.position);
+  fn (opaque, "producer/offset", number);
+  fn (opaque, "producer/suspend_ack", v.producer.flag ? "1" : "2");
+  snprintf (number, sizeof number, "%" PRIu64, v.consumer.position);
+  fn (opaque, "consumer/offset", number);
+  fn (opaque, "consumer/suspend", v.consumer.flag ? "1" : "2");
+  fn (opaque, "format", "1");
+  snprintf (number, sizeof number, "%" PRIu32, ring->sector_size);
+  fn (opaque, "sector-size", number);
+  snprintf (number, sizeof number, "%" PRIu64, ring->capacity);
+  fn (opaque, "capacity", number);
+  return 0;
+}
+
+/*---------------------------------------------------------------------*/
+
+/* Walk the headers of the unread items. */
+static int
+walk (const struct ring *ring, uint64_t from, uint64_t to,
+      struct blkring_info *info)
+{
+  const uint32_t s = ring->sector_size;
+  unsigned char *buf = device_buffer (ring->device, CHUNK);
+  uint64_t start = 0, end = 0;
+  uint32_t length;
+  int r = 0;
+
+  if (buf == NULL)
+    return -1;
+  while (from < to && r == 0) {
+    if (from < start || from >= end) {
+      start = round_down (from, s);
+      end = min_u64 (start + CHUNK, round_up (to, s));
+      r = f1_read_stream (ring, buf, start, end);
+      if (r == -1)
+        break;
+    }
+    r = f1_decode_length (buf + (from - start), from, to - from, ring,
+                          &length);
+    if (r == -1)
+      break;
+    if (info->items == 0 || length < info->smallest_unread)
+      info->smallest_unread = length;
+    info->largest_unread = max_u64 (info->largest_unread, length);
+    info->item_bytes += length;
+    info->items++;
+    from += f1_item_size (length);
+  }
+  free (buf);
+  return r;
+}
+
+static enum blkring_state
+state_of (const struct f1_pointers *v)
+{
+  if (v->consumer.flag)
+    return v->producer.flag ? BLKRING_SUSPENDED : BLKRING_SUSPEND_REQUESTED;
+  return v->producer.flag ? BLKRING_RESUME_REQUESTED : BLKRING_RUNNING;
+}
+
+static int
+inspect_once (const struct ring *ring, struct blkring_info *info)
+{
+  struct f1_pointers v;
+
+  memset (info, 0, sizeof *info);
+  if (load (ring, &v, info->producer_text, info->consumer_text) == -1)
+    return -1;
+  info->format = 1;
+  info->sector_size = ring->sector_size;
+  info->capacity = ring->capacity;
+  info->producer = v.producer.position;
+  info->consumer = v.consumer.position;
+  info->used = v.producer.position - v.consumer.position;
+  info->free = ring->capacity - info->used;
+  info->largest_item = ring->largest_item;
+  info->state = state_of (&v);
+  return walk (ring, v.consumer.position, v.producer.position, info);
+}
+
+/* Beside a running ring what is read may be freed and written anew while
+ * it is read.  What is wrong at positions that have not moved is wrong. */
+int
+f1_inspect (const struct ring *ring, struct blkring_info *info)
+{
+  struct f1_pointers v;
+  int tries, r;
+
+  for (tries = 0;; ++tries) {
+    r = inspect_once (ring, info);
+    if (r == 0 || errno != EBADMSG || tries == 100)
+      return r;
+    if (tries >= CHECK_TRIES && (load (ring, &v, NULL, NULL) == -1 ||
+                                 v.consumer.position == info->consumer))
+      return inspect_once (ring, info);
+  }
+}
+
+static int
+check_signature (const struct ring *ring, blkring_finding_fn fn,
+                 void *opaque)
+{
+  unsigned char *sector = device_buffer (ring->device, ring->sector_size);
+  struct blkring_finding finding = {
+    .message = "the signature's sector has bytes other than zero behind the "
+               "signature",
+  };
+  uint32_t i;
+
+  if (sector == NULL)
+    return -1;
+  if (device_pread (ring->device, sector, ring->sector_size, 0) == -1) {
+    free (sector);
+    return -1;
+  }
+  for (i = F1_MAGIC_LENGTH; i < ring->sector_size && sector[i] == 0; ++i)
+    ;
+  free (sector);
+  if (i == ring->sector_size)
+    return 0;
+  finding.offset = i;
+  fn (opaque, &finding);
+  return 1;
+}
+
+int
+f1_check (const struct ring *ring, blkring_finding_fn fn, void *opaque)
+{
+  struct blkring_info info;
+  struct blkring_finding finding;
+  char message[1024];
+  int found = check_signature (ring, fn, opaque);
+
+  if (found == -1)
+    return -1;
+  if (f1_inspect (ring, &info) == 0)
+    return found;
+  if (errno != EBADMSG)
+    return -1;
+  snprintf (message, sizeof message, "%s", blkring_get_error ());
+  finding.message = message;
+  finding.offset = error_offset ();
+  fn (opaque, &finding);
+  return found + 1;
+}
+
+/*---------------------------------------------------------------------*/
+
+/* The data area from 'from' on, of 'length' bytes: one region or two. */
+static unsigned
+add_regions (const struct ring *ring, struct blkring_region *r, uint64_t from,
+             uint64_t length, enum blkring_region_kind kind)
+{
+  uint64_t offset = f1_offset (ring, from);
+  uint64_t end = ring->data_offset + ring->capacity;
+  uint64_t first = min_u64 (length, end - offset);
+  unsigned n = 0;
+
+  if (first > 0)
+    r[n++] = (struct blkring_region) { offset, first, kind, false };
+  if (length > first)
+    r[n++] = (struct blkring_region) { ring->data_offset, length - first,
+                                       kind, true };
+  return n;
+}
+
+static int
+by_offset (const void *a, const void *b)
+{
+  const struct blkring_region *x = a, *y = b;
+
+  return (x->offset > y->offset) - (x->offset < y->offset);
+}
+
+int
+f1_map (const struct ring *ring, blkring_map_fn fn, void *opaque)
+{
+  const uint32_t s = ring->sector_size;
+  struct blkring_region regions[8] = {
+    { 0, s, BLKRING_REGION_SIGNATURE, false },
+    { s, s, BLKRING_REGION_PRODUCER, false },
+    { 2 * (uint64_t) s, s, BLKRING_REGION_CONSUMER, false },
+  };
+  struct f1_pointers v;
+  uint64_t used;
+  unsigned n = 3, i;
+  int r;
+
+  if (load (ring, &v, NULL, NULL) == -1)
+    return -1;
+  used = v.producer.position - v.consumer.position;
+  n += add_regions (ring, regions + n, v.consumer.position, used,
+                    BLKRING_REGION_UNREAD);
+  n += add_regions (ring, regions + n, v.producer.position,
+                    ring->capacity - used, BLKRING_REGION_FREE);
+  qsort (regions, n, sizeof regions[0], by_offset);
+  for (i = 0; i < n; ++i) {
+    r = fn (opaque, &regions[i]);
+    if (r != 0)
+      return r;
+  }
+  return 0;
+}

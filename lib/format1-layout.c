@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Encode and decode what format 1 has on disk (format1.h has the table).
+ * Nothing here does I/O, but f1_read_stream, which knows how the data area
+ * wraps.
+ */
+
+#include <config.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "error.h"
+#include "format1.h"
+#include "lock.h"
+
+enum { FLAG_TRUE = 1, FLAG_FALSE = 2 };
+
+void
+f1_encode_signature (unsigned char *sector, uint32_t sector_size)
+{
+  memset (sector, 0, sector_size);
+  memcpy (sector, F1_MAGIC, F1_MAGIC_LENGTH);
+}
+
+bool
+f1_is_signature (const unsigned char *sector)
+{
+  return memcmp (sector, F1_MAGIC, F1_MAGIC_LENGTH) == 0;
+}
+
+/* queue == NULL: no text, as a new ring has it. */
+void
+f1_encode_pointer (unsigned char *sector, uint32_t sector_size,
+                   unsigned side, const struct f1_pointer *v,
+                   const char *queue, const char *client)
+{
+  char text[F1_TEXT_LENGTH + 1];
+  int n;
+
+  memset (sector, 0, sector_size);
+  put_le64 (sector, v->position);
+  sector[8] = v->flag ? FLAG_TRUE : FLAG_FALSE;
+  if (queue == NULL)
+    return;
+  n = snprintf (text, sizeof text, "%s used by %s; %s = %" PRIu64 "; %s = %s",
+                queue, client,
+                side == SIDE_PRODUCER ? "producer" : "consumer", v->position,
+                side == SIDE_PRODUCER ? "suspend_ack" : "suspend",
+                v->flag ? "true" : "false");
+  memcpy (sector + F1_TEXT_OFFSET, text, n > F1_TEXT_LENGTH
+          ? F1_TEXT_LENGTH : n);
+}
+
+int
+f1_decode_pointer (const unsigned char *sector, unsigned side,
+                   uint64_t offset, struct f1_pointer *v)
+{
+  const char *who = side == SIDE_PRODUCER ? "producer" : "consumer";
+
+  v->position = get_le64 (sector);
+  if (v->position % 4 != 0)
+    return set_corrupt (offset, "%s position %" PRIu64 " at byte %"
+                        PRIu64 " is not a multiple of 4", who, v->position,
+                      offset);
+  if (v->position > INT64_MAX)
+    return set_corrupt (offset, "%s position %" PRIu64 " at byte %"
+                        PRIu64 " is beyond 2^63", who, v->position, offset);
+  if (sector[8] != FLAG_TRUE && sector[8] != FLAG_FALSE)
+    return set_corrupt (offset + 8, "%s's suspend flag at byte %" PRIu64
+                      " is %u, neither 1 nor 2", who, offset + 8, sector[8]);
+  v->flag = sector[8] == FLAG_TRUE;
+  return 0;
+}
+
+int
+f1_decode_pointers (const unsigned char *sectors, const struct ring *ring,
+                    struct f1_pointers *v)
+{
+  const uint32_t s = ring->sector_size;
+
+  if (f1_decode_pointer (sectors, SIDE_PRODUCER, s, &v->producer) == -1 ||
+      f1_decode_pointer (sectors + s, SIDE_CONSUMER, 2 * s,
+                         &v->consumer) == -1)
+    return -1;
+  if (v->consumer.position > v->producer.position)
+    return set_corrupt (2 * s, "consumer position %" PRIu64
+                      " at byte %" PRIu32 " is ahead of the producer's %"
+                      PRIu64, v->consumer.position, 2 * s,
+                      v->producer.position);
+  if (v->producer.position - v->consumer.position > ring->capacity)
+    return set_corrupt (s, "positions %" PRIu64 " (producer, "
+                      "byte %" PRIu32 ") and %" PRIu64 " (consumer, byte %"
+                      PRIu32 ") are further apart than the data area of %"
+                      PRIu64 " bytes", v->producer.position, s,
+                      v->consumer.position, 2 * s, ring->capacity);
+  if (v->producer.position > INT64_MAX - ring->capacity)
+    return set_corrupt (s, "producer position %" PRIu64
+                      " at byte %" PRIu32 " leaves no room before 2^63",
+                      v->producer.position, s);
+  return 0;
+}
+
+uint64_t
+f1_item_size (uint64_t length)
+{
+  return round_up (F1_HEADER + length, 4);
+}
+
+int
+f1_decode_length (const unsigned char *p, uint64_t position, uint64_t unread,
+                  const struct ring *ring, uint32_t *length)
+{
+  *length = get_le32 (p);
+  if (*length > F1_LARGEST_LENGTH || f1_item_size (*length) > unread)
+    return set_corrupt (f1_offset (ring, position), "item at position %" PRIu64
+                      " (byte %" PRIu64 ") has length %" PRIu32
+                      ", but only %" PRIu64 " bytes are unread there",
+                      position, f1_offset (ring, position), *length, unread);
+  return 0;
+}
+
+uint64_t
+f1_offset (const struct ring *ring, uint64_t position)
+{
+  return ring->data_offset + position % ring->capacity;
+}
+
+int
+f1_read_stream (const struct ring *ring, void *buf, uint64_t from,
+                uint64_t to)
+{
+  char *p = buf;
+  uint64_t offset, n;
+
+  while (from < to) {
+    offset = f1_offset (ring, from);
+    n = min_u64 (to - from, ring->data_offset + ring->capacity - offset);
+    if (device_pread (ring->device, p, n, offset) == -1)
+      return -1;
+    p += n;
+    from += n;
+  }
+  return 0;
+}

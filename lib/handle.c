@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * What a producer and a consumer have in common: names, options,
+ * poisoning.
+ *
+ * Poisoning: after a failed write or flush nobody knows what the device
+ * holds, and a flush that is tried again may answer for pages that the
+ * system has dropped.  So the handle is of no use until a new attach has
+ * read the device.
+ */
+
+#include <config.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "error.h"
+#include "format.h"
+
+#define DEFAULT_LARGEST_ITEM (UINT64_C (64) << 20)
+#define NS_PER_MS UINT64_C (1000000)
+
+static uint64_t
+system_now (void *opaque)
+{
+  struct timespec ts;
+
+  (void) opaque;
+  /* The coarse clock is read without a system call, and 4 ms are fine
+   * enough for intervals of 100 ms. */
+  clock_gettime (CLOCK_MONOTONIC_COARSE, &ts);
+  return ts.tv_sec * UINT64_C (1000000000) + ts.tv_nsec;
+}
+
+static int
+system_sleep (void *opaque, uint64_t ns)
+{
+  struct timespec ts = { ns / 1000000000, ns % 1000000000 };
+
+  (void) opaque;
+  return nanosleep (&ts, NULL);
+}
+
+int
+handle_init (struct handle *h, blkring_device *device,
+             const struct blkring_attach_options *o)
+{
+  static const struct blkring_attach_options defaults;
+
+  if (o == NULL)
+    o = &defaults;
+  pthread_mutex_init (&h->lock, NULL);
+  h->queue = strdup (o->queue ? o->queue : "unknown");
+  h->client = strdup (o->client ? o->client : "unknown");
+  if (h->queue == NULL || h->client == NULL)
+    return set_errno_error (ENOMEM, "cannot attach");
+  h->flushes = o->durability == BLKRING_DURABILITY_FULL;
+  h->largest_item = o->largest_item ? o->largest_item : DEFAULT_LARGEST_ITEM;
+  h->poll_interval = (o->poll_interval ? o->poll_interval : 100) * NS_PER_MS;
+  h->poll_limit = (o->poll_limit ? o->poll_limit : 100) * NS_PER_MS;
+  h->real_clock = o->clock == NULL;
+  if (o->clock)
+    h->clock = *o->clock;
+  else
+    h->clock = (struct blkring_clock) { .now = system_now,
+                                        .sleep = system_sleep };
+  return ring_open (device, o->sector_size, &h->ring);
+}
+
+void
+handle_free (struct handle *h)
+{
+  if (h->watch)
+    h->ring.device->ops.unwatch (h->watch);
+  free (h->queue);
+  free (h->client);
+  free (h->poison_cause);
+  pthread_mutex_destroy (&h->lock);
+}
+
+int
+handle_check (struct handle *h)
+{
+  if (!h->attached)
+    return set_error (EINVAL, "the handle was detached and cannot be used");
+  if (h->poison_errno)
+    return set_error (h->poison_errno,
+                      "the ring must be attached again, since: %s",
+                      h->poison_cause ? h->poison_cause : "I/O failed");
+  return 0;
+}
+
+int
+poison (struct handle *h)
+{
+  const int err = errno;
+
+  if (h->poison_errno == 0) {
+    h->poison_errno = err == EBUSY ? EBUSY : EIO;
+    h->poison_cause = strdup (blkring_get_error ());
+    device_log (h->ring.device, BLKRING_LOG_ERROR, "%s: poisoned: %s",
+                h->client, blkring_get_error ());
+  }
+  errno = err;
+  return -1;
+}
+
+int
+handle_flush (struct handle *h)
+{
+  if (h->flushes && device_flush (h->ring.device) == -1)
+    return poison (h);
+  return 0;
+}
+
+int
+handle_write_durable (struct handle *h, const void *buf, size_t count,
+                      uint64_t offset)
+{
+  int r = h->flushes
+    ? device_pwrite_durable (h->ring.device, buf, count, offset)
+    : device_pwrite (h->ring.device, buf, count, offset);
+
+  return r == -1 ? poison (h) : 0;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Looking at a ring without attaching: find it, and let its format answer.
+ */
+
+#include <config.h>
+
+#include "error.h"
+#include "format.h"
+
+static int
+find (blkring_device *device, const struct blkring_inspect_options *o,
+      struct ring *ring)
+{
+  return ring_open (device, o ? o->sector_size : 0, ring);
+}
+
+int
+blkring_inspect (blkring_device *device,
+                 const struct blkring_inspect_options *options,
+                 struct blkring_info *info)
+{
+  struct ring ring;
+
+  if (find (device, options, &ring) == -1)
+    return -1;
+  return ring.format->inspect (&ring, info);
+}
+
+int
+blkring_check (blkring_device *device,
+               const struct blkring_inspect_options *options,
+               blkring_finding_fn fn, void *opaque)
+{
+  struct ring ring;
+
+  if (find (device, options, &ring) == -1)
+    return -1;
+  return ring.format->check (&ring, fn, opaque);
+}
+
+int
+blkring_map (blkring_device *device,
+             const struct blkring_inspect_options *options,
+             blkring_map_fn fn, void *opaque)
+{
+  struct ring ring;
+
+  if (find (device, options, &ring) == -1)
+    return -1;
+  return ring.format->map (&ring, fn, opaque);
+}

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Rings as a whole: the table of formats, finding, making and erasing.
+ */
+
+#include <config.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bytes.h"
+#include "error.h"
+#include "format.h"
+#include "lock.h"
+
+#define ERASE_CHUNK (UINT64_C (1) << 20)
+
+const struct format *const formats[] = { &format1, NULL };
+
+int
+blkring_position_compare (blkring_position a, blkring_position b)
+{
+  return (a > b) - (a < b);
+}
+
+int
+ring_open (blkring_device *device, uint32_t sector_size, struct ring *ring)
+{
+  unsigned i;
+  int r;
+
+  if (device_refresh (device) == -1)
+    return -1;
+  for (i = 0; formats[i]; ++i) {
+    r = formats[i]->probe (device, sector_size, ring);
+    if (r == -1)
+      return -1;
+    if (r == 1)
+      return 0;
+  }
+  return set_error (EMEDIUMTYPE, "there is no ring here (blkring-img create "
+                    "makes one)");
+}
+
+/* Both sides, so that nobody is attached meanwhile. */
+static int
+lock_sides (blkring_device *device)
+{
+  if (device->geometry.flags & BLKRING_DEVICE_READ_ONLY)
+    return set_error (EROFS, "the device was opened read-only");
+  if (owner_lock (device, SIDE_PRODUCER) == -1)
+    return -1;
+  if (owner_lock (device, SIDE_CONSUMER) == -1) {
+    owner_unlock (device, SIDE_PRODUCER);
+    return -1;
+  }
+  return 0;
+}
+
+static void
+unlock_sides (blkring_device *device)
+{
+  owner_unlock (device, SIDE_CONSUMER);
+  owner_unlock (device, SIDE_PRODUCER);
+}
+
+static int
+wipe_all (blkring_device *device)
+{
+  unsigned i;
+
+  for (i = 0; formats[i]; ++i)
+    if (formats[i]->wipe (device) == -1)
+      return -1;
+  return 0;
+}
+
+static void
+ignore_debug (void *opaque, const char *key, const char *value)
+{
+  (void) opaque;
+  (void) key;
+  (void) value;
+}
+
+/* 1: a valid ring is here; 0: none; -1: one that is damaged, or an
+ * error. */
+static int
+find_valid (blkring_device *device, const struct blkring_create_options *o)
+{
+  struct ring ring;
+
+  if (ring_open (device, o->sector_size, &ring) == -1)
+    return errno == EMEDIUMTYPE ? 0 : -1;
+  if (ring.format->debug (&ring, ignore_debug, NULL) == -1) {
+    if (errno != EBADMSG)
+      return -1;
+    prefix_error ("the device holds a damaged ring (force formats it)");
+    return set_error (EEXIST, "%s", blkring_get_error ());
+  }
+  return 1;
+}
+
+static int
+refuse_unless_blank (blkring_device *device)
+{
+  char what[256];
+  int r = device_is_blank (device, what, sizeof what);
+
+  if (r == -1)
+    return -1;
+  if (r == 0)
+    return set_error (EEXIST, "the device is not blank: it holds %s (force "
+                      "formats it, and destroys that)", what);
+  return 0;
+}
+
+static const struct format *
+format_by_number (unsigned number)
+{
+  unsigned i;
+
+  for (i = 0; formats[i]; ++i)
+    if (number == 0 || formats[i]->number == number)
+      return formats[i];
+  set_error (EINVAL, "format %u is not known", number);
+  return NULL;
+}
+
+static int
+create_locked (blkring_device *device, const struct blkring_create_options *o)
+{
+  const struct format *format = format_by_number (o->format);
+  int r;
+
+  if (format == NULL)
+    return -1;
+  if (!(o->flags & BLKRING_CREATE_FORCE)) {
+    r = find_valid (device, o);
+    if (r != 0)
+      return r;
+    if (refuse_unless_blank (device) == -1)
+      return -1;
+  }
+  return format->create (device, o);
+}
+
+int
+blkring_create (blkring_device *device,
+                const struct blkring_create_options *options)
+{
+  static const struct blkring_create_options defaults;
+  int r;
+
+  if (device_refresh (device) == -1 || lock_sides (device) == -1)
+    return -1;
+  r = create_locked (device, options ? options : &defaults);
+  unlock_sides (device);
+  return r;
+}
+
+/*---------------------------------------------------------------------*/
+
+static void
+fill_pattern (unsigned char *buf, size_t size, const unsigned char *pattern,
+              size_t length, uint64_t offset)
+{
+  size_t i, phase = offset % length;
+
+  for (i = 0; i < size; ++i) {
+    buf[i] = pattern[phase];
+    if (++phase == length)
+      phase = 0;
+  }
+}
+
+static int
+overwrite (blkring_device *device, const unsigned char *pattern,
+           size_t length, blkring_progress_fn progress, void *opaque)
+{
+  const uint64_t size = device->geometry.size;
+  unsigned char *buf = device_buffer (device, ERASE_CHUNK);
+  uint64_t offset, n;
+  int r = 0;
+
+  if (buf == NULL)
+    return -1;
+  for (offset = 0; offset < size && r == 0; offset += n) {
+    n = min_u64 (ERASE_CHUNK, size - offset);
+    if (offset == 0 || ERASE_CHUNK % length != 0)
+      fill_pattern (buf, n, pattern, length, offset);
+    r = device_pwrite (device, buf, n, offset);
+    if (r == 0 && progress)
+      progress (opaque, offset + n, size);
+  }
+  free (buf);
+  return r;
+}
+
+int
+blkring_erase (blkring_device *device, const void *pattern, size_t length,
+               blkring_progress_fn progress, void *opaque)
+{
+  static const unsigned char zero;
+  int r;
+
+  if (pattern == NULL || length == 0) {
+    pattern = &zero;
+    length = 1;
+  }
+  if (device_refresh (device) == -1 || lock_sides (device) == -1)
+    return -1;
+  r = wipe_all (device);
+  if (r == 0)
+    r = overwrite (device, pattern, length, progress, opaque);
+  if (r == 0)
+    r = device_flush (device);
+  unlock_sides (device);
+  return r;
+}
