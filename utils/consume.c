@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * blkring-img consume: from the ring to stdout.
+ *
+ * The ring is advanced only behind items that were written whole, and
+ * where stdout is a file are on its disk.
+ */
+
+#include <config.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "bytes.h"
+#include "framing.h"
+#include "img.h"
+
+#define BATCH 256
+/* How soon a signal that came just before a wait is seen, ms. */
+#define WAIT_SLICE 500
+
+struct consume {
+  struct common common;
+  enum framing framing;
+  bool json, until_empty, follow, has_count;
+  uint64_t left;             /* items still to be consumed */
+  blkring_consumer *consumer;
+  bool sync;                 /* stdout is a file */
+  bool warned;
+  char *out;                 /* framed items … */
+  size_t used, size;
+  size_t ends[BATCH];        /* … and where each of them ends */
+};
+
+static int
+put (struct consume *c, const void *bytes, size_t n)
+{
+  size_t size = c->size ? c->size : 65536;
+  char *bigger;
+
+  if (n > c->size - c->used) {
+    while (size - c->used < n)
+      size *= 2;
+    bigger = realloc (c->out, size);
+    if (bigger == NULL)
+      return -1;
+    c->out = bigger;
+    c->size = size;
+  }
+  if (n > 0)
+    memcpy (c->out + c->used, bytes, n);
+  c->used += n;
+  return 0;
+}
+
+static int
+put_json (struct consume *c, const struct blkring_item *item)
+{
+  char *line = item_to_json (item);
+  int r = line ? put (c, line, strlen (line)) : -1;
+
+  free (line);
+  return r;
+}
+
+static void
+warn_of_separator (struct consume *c, const struct blkring_item *item,
+                   char separator)
+{
+  if (c->warned || item->length == 0 ||
+      memchr (item->data, separator, item->length) == NULL)
+    return;
+  c->warned = true;
+  fprintf (stderr, "blkring-img: %s: warning: the item at position %" PRIu64
+           " contains the separator, so that the output cannot be split "
+           "again: --framing=length keeps items apart\n", c->common.ring,
+           item->position);
+}
+
+static int
+put_item (struct consume *c, const struct blkring_item *item)
+{
+  const int separator = framing_separator (c->framing);
+  unsigned char length[4];
+  char byte = separator;
+
+  if (c->json)
+    return put_json (c, item);
+  if (separator >= 0)
+    warn_of_separator (c, item, byte);
+  put_le32 (length, item->length);
+  if (c->framing == FRAMING_LENGTH && put (c, length, sizeof length) == -1)
+    return -1;
+  if (put (c, item->data, item->length) == -1)
+    return -1;
+  return separator >= 0 ? put (c, &byte, 1) : 0;
+}
+
+/*---------------------------------------------------------------------*/
+
+/* How far to write: all; or once asked to stop, the item under way. */
+static size_t
+write_limit (const struct consume *c, size_t at, size_t nr)
+{
+  size_t i;
+
+  if (!stop_requested)
+    return c->used;
+  if (at == 0)
+    return 0;
+  for (i = 0; i < nr && c->ends[i] < at; ++i)
+    ;
+  return c->ends[i];
+}
+
+/* Write what is framed: the number of items that are out whole, or -1. */
+static ssize_t
+write_items (struct consume *c, size_t nr)
+{
+  struct pollfd pfd = { .fd = STDOUT_FILENO, .events = POLLOUT };
+  size_t at = 0, limit, i;
+  ssize_t r;
+
+  while (at < (limit = write_limit (c, at, nr))) {
+    r = write (STDOUT_FILENO, c->out + at, limit - at);
+    if (r >= 0)
+      at += r;
+    else if (errno == EAGAIN)
+      poll (&pfd, 1, -1);
+    else if (errno != EINTR) {
+      fail (&c->common, "cannot write the output: %s: nothing of it was "
+            "taken from the ring", strerror (errno));
+      return -1;
+    }
+  }
+  if (at > 0 && c->sync && fdatasync (STDOUT_FILENO) == -1) {
+    fail (&c->common, "cannot make the output durable: %s: nothing of it was"
+          " taken from the ring", strerror (errno));
+    return -1;
+  }
+  for (i = 0; i < nr && c->ends[i] <= at; ++i)
+    ;
+  return i;
+}
+
+static int
+hand_over (struct consume *c, const struct blkring_item *items, size_t nr)
+{
+  ssize_t written;
+  size_t i;
+
+  c->used = 0;
+  for (i = 0; i < nr; ++i) {
+    if (put_item (c, &items[i]) == -1)
+      return fail (&c->common, "out of memory");
+    c->ends[i] = c->used;
+  }
+  written = write_items (c, nr);
+  if (written == -1)
+    return STATUS_FAILED;
+  if (written > 0 &&
+      blkring_consumer_advance (c->consumer, items[written - 1].next) == -1)
+    return fail_ring (&c->common);
+  c->left -= written;
+  return STATUS_DONE;
+}
+
+static int
+copy (struct consume *c)
+{
+  struct blkring_item items[BATCH];
+  ssize_t n;
+  int status;
+
+  while (c->left > 0 && !stop_requested) {
+    n = blkring_consumer_popv (c->consumer, NULL, items,
+                               c->left < BATCH ? c->left : BATCH);
+    if (n > 0) {
+      status = hand_over (c, items, n);
+      if (status != STATUS_DONE)
+        return status;
+    }
+    else if (errno != EAGAIN)
+      return fail_ring (&c->common);
+    else if (c->until_empty)
+      break;
+    else if (blkring_consumer_wait (c->consumer, NULL, WAIT_SLICE) == -1 &&
+             errno != ETIMEDOUT && errno != EINTR)
+      return fail_ring (&c->common);
+  }
+  return STATUS_DONE;
+}
+
+static int
+run (struct consume *c)
+{
+  const struct blkring_attach_options o = attach_options (&c->common);
+  blkring_device *device;
+  struct stat st;
+  int status;
+
+  catch_stop_signals ();
+  signal (SIGPIPE, SIG_IGN);
+  c->sync = fstat (STDOUT_FILENO, &st) == 0 && S_ISREG (st.st_mode);
+  device = open_ring (&c->common, 0, 0);
+  if (device == NULL)
+    return STATUS_FAILED;
+  c->consumer = blkring_consumer_attach (device, &o);
+  status = c->consumer ? copy (c) : fail_ring (&c->common);
+  blkring_consumer_free (c->consumer);
+  blkring_device_close (device);
+  free (c->out);
+  return status;
+}
+
+static int
+check_options (struct consume *c)
+{
+  if (c->has_count + c->until_empty + c->follow <= 1)
+    return 0;
+  fprintf (stderr, "blkring-img: --count, --until-empty and --follow exclude "
+           "each other\n");
+  return -1;
+}
+
+static int
+run_consume (int argc, char **argv)
+{
+  enum { OPT_COUNT = OPT_OWN, OPT_UNTIL_EMPTY, OPT_FOLLOW, OPT_FRAMING };
+  static const struct option options[] = {
+    { "count", required_argument, NULL, OPT_COUNT },
+    { "until-empty", no_argument, NULL, OPT_UNTIL_EMPTY },
+    { "follow", no_argument, NULL, OPT_FOLLOW },
+    { "framing", required_argument, NULL, OPT_FRAMING },
+    { "output", required_argument, NULL, OPT_OUTPUT },
+    COMMON_LONG
+  };
+  static const char *const framings[] = { "line", "null", "length", "none",
+                                          NULL };
+  static const enum framing by_word[] = { FRAMING_LINE, FRAMING_NULL,
+                                          FRAMING_LENGTH, FRAMING_NONE };
+  static const char *const outputs[] = { "items", "json", NULL };
+  struct consume c = {
+    .common.subcommand = &consume_command, .left = UINT64_MAX,
+  };
+  int opt, word;
+
+  while ((opt = getopt_long (argc, argv, COMMON_SHORT, options, NULL)) != -1)
+    switch (opt) {
+    case OPT_COUNT:
+      if (parse_number ("--count", optarg, 0, UINT64_MAX, &c.left) == -1)
+        return STATUS_FAILED;
+      c.has_count = true;
+      break;
+    case OPT_UNTIL_EMPTY:
+      c.until_empty = true;
+      break;
+    case OPT_FOLLOW:
+      c.follow = true;
+      break;
+    case OPT_FRAMING:
+      word = parse_word ("--framing", optarg, framings);
+      if (word == -1)
+        return STATUS_FAILED;
+      c.framing = by_word[word];
+      break;
+    case OPT_OUTPUT:
+      word = parse_word ("--output", optarg, outputs);
+      if (word == -1)
+        return STATUS_FAILED;
+      c.json = word == 1;
+      break;
+    default:
+      if (common_option (&c.common, opt) == -1)
+        return STATUS_FAILED;
+    }
+  if (common_arguments (&c.common, argc, argv, 0) == -1 ||
+      check_options (&c) == -1)
+    return STATUS_FAILED;
+  return run (&c);
+}
+
+const struct subcommand consume_command = {
+  .name = "consume",
+  .arguments = "RING",
+  .summary = "take items out of a ring and write them to stdout",
+  .options =
+  "      --count=N          end after N items\n"
+  "      --until-empty      end when there is nothing more\n"
+  "      --follow           go on for ever (default)\n"
+  "      --framing=line|null|length|none\n"
+  "                         end an item with a newline (default) or NUL, "
+  "write its\n"
+  "                         length (u32 little-endian) before it, or the "
+  "item alone\n"
+  "      --output=items|json\n",
+  .run = run_consume,
+};

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * blkring-img: find the subcommand.  Each has a file of its own.
+ */
+
+#include <config.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "img.h"
+
+static const struct subcommand *const subcommands[] = {
+  &create_command, &info_command, &check_command, &map_command,
+  &produce_command, &consume_command, &dump_command, &suspend_command,
+  &resume_command, &state_command, &erase_command, NULL
+};
+
+static void
+print_usage (FILE *to)
+{
+  unsigned i;
+
+  fprintf (to, "usage: blkring-img SUBCOMMAND [OPTIONS] RING [ARGS]\n"
+           "       blkring-img SUBCOMMAND --help\n"
+           "       blkring-img --help | --version\n\n"
+           "RING is a file or a block device that holds a queue of "
+           "messages.\n\n");
+  for (i = 0; subcommands[i]; ++i)
+    fprintf (to, "  %-8s %s\n", subcommands[i]->name,
+             subcommands[i]->summary);
+}
+
+int
+main (int argc, char **argv)
+{
+  static char name[] = "blkring-img";
+  unsigned i;
+
+  if (argc < 2) {
+    print_usage (stderr);
+    return STATUS_FAILED;
+  }
+  if (strcmp (argv[1], "--help") == 0 || strcmp (argv[1], "-h") == 0 ||
+      strcmp (argv[1], "help") == 0) {
+    print_usage (stdout);
+    return STATUS_DONE;
+  }
+  if (strcmp (argv[1], "--version") == 0 || strcmp (argv[1], "-V") == 0) {
+    printf ("blkring-img %s\n", blkring_version ());
+    return STATUS_DONE;
+  }
+  for (i = 0; subcommands[i]; ++i)
+    if (strcmp (argv[1], subcommands[i]->name) == 0) {
+      argv[1] = name;        /* for getopt's messages */
+      return subcommands[i]->run (argc - 1, argv + 1);
+    }
+  fprintf (stderr, "blkring-img: there is no subcommand '%s': "
+           "blkring-img --help lists them\n", argv[1]);
+  return STATUS_FAILED;
+}
