@@ -125,8 +125,8 @@ enum blkring_lock_op {
 struct blkring_device_ops {
   size_t struct_size;        /* sizeof (struct blkring_device_ops) */
 
-  /* Called when the device is made, and again by blkring_check and by
-   * wait, since a device may grow or shrink. */
+  /* Called when the device is made, and again by create, attach, inspect,
+   * check and map, since a device may grow or shrink. */
   int (*geometry) (void *opaque, struct blkring_geometry *geometry);
 
   /* Return the number of bytes done.  A short count is continued, as is
@@ -430,8 +430,8 @@ blkring_consumer_attach (blkring_device *device,
  * in the ring: pop without advance gives the same item again.
  *
  * item->data points into the handle's buffer, and is valid until the next
- * pop, fold or free of this handle: threads that share a consumer must
- * agree on that, or use blkring_consumer_pop_copy.
+ * pop, fold, wait, advance, detach or free of this handle: threads that
+ * share a consumer must agree on that, or use blkring_consumer_pop_copy.
  *
  * EAGAIN nothing there; EINVAL *from is not where an item starts;
  * EMSGSIZE larger than the largest_item of attach; EBADMSG. */

@@ -33,6 +33,8 @@ struct file {
   int fd;
   char *path;                /* absolute, for inotify */
   bool block, direct, read_only;
+  uint32_t alignment;        /* of O_DIRECT on a regular file */
+  bool no_dsync;             /* the file system does not know RWF_DSYNC */
 };
 
 static int
@@ -53,7 +55,7 @@ file_geometry (void *opaque, struct blkring_geometry *g)
   }
   else {
     g->size = st.st_size;
-    g->sector_size = f->direct ? 512 : 1;
+    g->sector_size = f->direct ? f->alignment : 1;
   }
   if (f->direct)
     g->memory_alignment = 4096;
@@ -78,9 +80,20 @@ file_pwrite (void *opaque, const void *buf, size_t count, uint64_t offset,
   struct file *f = opaque;
   struct iovec iov = { .iov_base = (void *) buf, .iov_len = count };
 
-  if (flags & BLKRING_WRITE_FUA)
-    return pwritev2 (f->fd, &iov, 1, offset, RWF_DSYNC);
-  return pwrite (f->fd, buf, count, offset);
+  ssize_t r;
+
+  if (!(flags & BLKRING_WRITE_FUA))
+    return pwrite (f->fd, buf, count, offset);
+  if (!f->no_dsync) {
+    r = pwritev2 (f->fd, &iov, 1, offset, RWF_DSYNC);
+    if (r >= 0 || errno != EOPNOTSUPP)
+      return r;
+    f->no_dsync = true;
+  }
+  r = pwrite (f->fd, buf, count, offset);
+  if (r > 0 && fdatasync (f->fd) == -1)
+    return -1;
+  return r;
 }
 
 static int
@@ -197,7 +210,7 @@ static const struct blkring_device_ops file_ops = {
 static int
 write_blocks (int fd, uint64_t size)
 {
-  static const char zeros[65536];
+  static const char zeros[65536] __attribute__ ((aligned (4096)));
   uint64_t offset = 0;
   ssize_t r;
 
@@ -264,6 +277,15 @@ make_file (int fd, const char *name, const struct stat *st,
   return 0;
 }
 
+/* O_DIRECT on a file takes the sectors of the disk below: try. */
+static uint32_t
+direct_alignment (int fd)
+{
+  static char sector[512] __attribute__ ((aligned (4096)));
+
+  return pread (fd, sector, 512, 512) == -1 && errno == EINVAL ? 4096 : 512;
+}
+
 static int
 open_flags (const struct blkring_open_options *o, const struct stat *st)
 {
@@ -300,6 +322,8 @@ open_file (const char *name, const struct blkring_open_options *o,
   f->read_only = (o->flags & BLKRING_OPEN_READ_ONLY) != 0;
   if (o->flags & BLKRING_OPEN_CREATE && make_file (f->fd, name, &st, o) == -1)
     return -1;
+  if (f->direct && !f->block)
+    f->alignment = direct_alignment (f->fd);
   f->path = realpath (name, NULL);
   return 0;
 }

@@ -62,15 +62,15 @@ f1_decode_pointer (const unsigned char *sector, unsigned side,
 
   v->position = get_le64 (sector);
   if (v->position % 4 != 0)
-    return set_corrupt (offset, "%s position %" PRIu64 " at byte %"
-                        PRIu64 " is not a multiple of 4", who, v->position,
-                      offset);
+    return set_corrupt (offset, "%s position %" PRIu64 " at byte %" PRIu64
+                        " is not a multiple of 4", who, v->position, offset);
   if (v->position > INT64_MAX)
-    return set_corrupt (offset, "%s position %" PRIu64 " at byte %"
-                        PRIu64 " is beyond 2^63", who, v->position, offset);
+    return set_corrupt (offset, "%s position %" PRIu64 " at byte %" PRIu64
+                        " is beyond 2^63", who, v->position, offset);
   if (sector[8] != FLAG_TRUE && sector[8] != FLAG_FALSE)
     return set_corrupt (offset + 8, "%s's suspend flag at byte %" PRIu64
-                      " is %u, neither 1 nor 2", who, offset + 8, sector[8]);
+                        " is %u, neither 1 nor 2", who, offset + 8,
+                        sector[8]);
   v->flag = sector[8] == FLAG_TRUE;
   return 0;
 }
@@ -86,20 +86,19 @@ f1_decode_pointers (const unsigned char *sectors, const struct ring *ring,
                          &v->consumer) == -1)
     return -1;
   if (v->consumer.position > v->producer.position)
-    return set_corrupt (2 * s, "consumer position %" PRIu64
-                      " at byte %" PRIu32 " is ahead of the producer's %"
-                      PRIu64, v->consumer.position, 2 * s,
-                      v->producer.position);
+    return set_corrupt (2 * s, "consumer position %" PRIu64 " at byte %"
+                        PRIu32 " is ahead of the producer's %" PRIu64,
+                        v->consumer.position, 2 * s, v->producer.position);
   if (v->producer.position - v->consumer.position > ring->capacity)
-    return set_corrupt (s, "positions %" PRIu64 " (producer, "
-                      "byte %" PRIu32 ") and %" PRIu64 " (consumer, byte %"
-                      PRIu32 ") are further apart than the data area of %"
-                      PRIu64 " bytes", v->producer.position, s,
-                      v->consumer.position, 2 * s, ring->capacity);
+    return set_corrupt (s, "positions %" PRIu64 " (producer, byte %" PRIu32
+                        ") and %" PRIu64 " (consumer, byte %" PRIu32 ") are "
+                        "further apart than the data area of %" PRIu64
+                        " bytes", v->producer.position, s,
+                        v->consumer.position, 2 * s, ring->capacity);
   if (v->producer.position > INT64_MAX - ring->capacity)
-    return set_corrupt (s, "producer position %" PRIu64
-                      " at byte %" PRIu32 " leaves no room before 2^63",
-                      v->producer.position, s);
+    return set_corrupt (s, "producer position %" PRIu64 " at byte %" PRIu32
+                        " leaves no room before 2^63", v->producer.position,
+                        s);
   return 0;
 }
 
@@ -115,10 +114,11 @@ f1_decode_length (const unsigned char *p, uint64_t position, uint64_t unread,
 {
   *length = get_le32 (p);
   if (*length > F1_LARGEST_LENGTH || f1_item_size (*length) > unread)
-    return set_corrupt (f1_offset (ring, position), "item at position %" PRIu64
-                      " (byte %" PRIu64 ") has length %" PRIu32
-                      ", but only %" PRIu64 " bytes are unread there",
-                      position, f1_offset (ring, position), *length, unread);
+    return set_corrupt (f1_offset (ring, position), "item at position %"
+                        PRIu64 " (byte %" PRIu64 ") has length %" PRIu32
+                        ", but only %" PRIu64 " bytes are unread there",
+                        position, f1_offset (ring, position), *length,
+                        unread);
   return 0;
 }
 

@@ -70,8 +70,9 @@ f1_producer_look (blkring_producer *p)
     return poison (h);
   }
   if (v.consumer.position < p->freed) {
-    set_corrupt (2 * h->ring.sector_size, "the consumer's position went back from %"
-               PRIu64 " to %" PRIu64, p->freed, v.consumer.position);
+    set_corrupt (2 * h->ring.sector_size, "the consumer's position went back"
+                 " from %" PRIu64 " to %" PRIu64, p->freed,
+                 v.consumer.position);
     return poison (h);
   }
   p->freed_seen = v.consumer.position;

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# bash completion for blkring-img
+
+_blkring_img ()
+{
+  local subcommands="create info check map produce consume dump suspend
+    resume state erase"
+  local common="--quiet --verbose --trace --sector-size= --direct= --queue=
+    --client= --help"
+  local cur=${COMP_WORDS[COMP_CWORD]} prev="" words="" own=""
+
+  # "--option=value" comes as three words.
+  if [ "$cur" = = ]; then
+    prev=${COMP_WORDS[COMP_CWORD-1]}
+    cur=""
+  elif [ "${COMP_WORDS[COMP_CWORD-1]}" = = ]; then
+    prev=${COMP_WORDS[COMP_CWORD-2]}
+  fi
+
+  COMPREPLY=()
+  if [ "$COMP_CWORD" -eq 1 ]; then
+    words="$subcommands --help --version"
+  elif [ -n "$prev" ]; then
+    case ${COMP_WORDS[1]}$prev in
+      produce--framing) words="line null length file" ;;
+      consume--framing) words="line null length none" ;;
+      consume--output) words="items json" ;;
+      dump--output) words="human json raw" ;;
+      *--output) words="human json" ;;
+      *--durability) words="full none" ;;
+      *--sector-size) words="512 4096" ;;
+      *--direct) words="on off" ;;
+      *--format) words="1" ;;
+    esac
+  elif [[ $cur == -* ]]; then
+    case ${COMP_WORDS[1]} in
+      create) own="--force --erase --format= -p" ;;
+      info | check | map) own="--output=" ;;
+      produce) own="--batch= --framing= --wait --no-wait --durability= -p" ;;
+      consume) own="--count= --until-empty --follow --framing= --output=" ;;
+      dump) own="--from= --count= --output=" ;;
+      suspend | resume) own="--wait --wait= --force" ;;
+      erase) own="--force --pattern= -p" ;;
+    esac
+    words="$own $common"
+  fi
+
+  if [ -n "$words" ]; then
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+    [[ ${COMPREPLY[0]-} == *= ]] && compopt -o nospace 2> /dev/null
+  else
+    mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+    compopt -o filenames 2> /dev/null
+  fi
+}
+
+complete -F _blkring_img blkring-img
