@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * blkring-bench: a test on the ring.
+ *
+ * A ring that is full is emptied, and one that is empty is filled, while
+ * the stopwatch stands; by a handle of the other side without durability.
+ */
+
+#include <config.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/uio.h>
+
+#include "bench.h"
+
+#define FILL_BYTES (1 << 20)
+#define EMPTY_ITEMS 4096
+
+struct run {
+  struct bench *b;
+  const struct test *t;
+  struct stopwatch watch;
+  uint64_t items, advances;
+  blkring_producer *producer;
+  blkring_consumer *consumer;
+  struct iovec iov[BATCH];
+};
+
+static blkring_producer *
+attach_producer (struct bench *b, bool durable)
+{
+  const struct blkring_attach_options options = {
+    .queue = "bench", .client = "blkring-bench",
+    .durability = durable ? BLKRING_DURABILITY_FULL : BLKRING_DURABILITY_NONE,
+  };
+  blkring_producer *p = blkring_producer_attach (b->device, &options);
+
+  if (p == NULL)
+    fail_ring ("cannot attach a producer");
+  return p;
+}
+
+static blkring_consumer *
+attach_consumer (struct bench *b, bool durable)
+{
+  const struct blkring_attach_options options = {
+    .queue = "bench", .client = "blkring-bench",
+    .durability = durable ? BLKRING_DURABILITY_FULL : BLKRING_DURABILITY_NONE,
+  };
+  blkring_consumer *c = blkring_consumer_attach (b->device, &options);
+
+  if (c == NULL)
+    fail_ring ("cannot attach a consumer");
+  return c;
+}
+
+/* Pop everything, free it at once. */
+static void
+empty_ring (blkring_consumer *c)
+{
+  static struct blkring_item items[EMPTY_ITEMS];
+  blkring_position at;
+  ssize_t n;
+
+  if (blkring_consumer_position (c, &at) == -1)
+    fail_ring ("position");
+  while ((n = blkring_consumer_popv (c, &at, items, EMPTY_ITEMS)) > 0)
+    at = items[n - 1].next;
+  if (n == -1 && errno != EAGAIN)
+    fail_ring ("popv");
+  if (blkring_consumer_advance (c, at) == -1)
+    fail_ring ("advance of the consumer");
+}
+
+/* Push large batches of the test's items, smaller ones at the end. */
+static void
+fill_ring (blkring_producer *p, const struct bench *b, size_t length)
+{
+  size_t i, nr = FILL_BYTES / length;
+  struct iovec *iov = allocate (nr * sizeof *iov);
+
+  for (i = 0; i < nr; ++i)
+    iov[i] = (struct iovec) { b->payload, length };
+  while (nr > 0)
+    if (blkring_producer_appendv (p, iov, nr, NULL) == -1) {
+      if (errno != EAGAIN)
+        fail_ring ("appendv");
+      nr /= 2;
+    }
+  free (iov);
+}
+
+/*---------------------------------------------------------------------*/
+
+static int
+push (struct run *r, blkring_position *after)
+{
+  if (r->t->batch == 1)
+    return blkring_producer_push (r->producer, r->b->payload, r->t->length,
+                                  after);
+  return blkring_producer_pushv (r->producer, r->iov, r->t->batch, after);
+}
+
+static void
+push_step (struct run *r)
+{
+  blkring_position after;
+
+  if (push (r, &after) == -1) {
+    if (errno != EAGAIN)
+      fail_ring ("push");
+    stopwatch_stop (&r->watch);
+    empty_ring (r->consumer);
+    stopwatch_start (&r->watch);
+    if (push (r, &after) == -1)
+      fail_ring ("push into the empty ring");
+  }
+  if (blkring_producer_advance (r->producer, after) == -1)
+    fail_ring ("advance of the producer");
+  r->items += r->t->batch;
+  r->advances++;
+}
+
+static ssize_t
+pop (struct run *r, struct blkring_item *items)
+{
+  if (r->t->batch == 1)
+    return blkring_consumer_pop (r->consumer, NULL, items) == -1 ? -1 : 1;
+  return blkring_consumer_popv (r->consumer, NULL, items, r->t->batch);
+}
+
+static void
+pop_step (struct run *r)
+{
+  struct blkring_item items[BATCH];
+  ssize_t n = pop (r, items);
+
+  if (n == -1) {
+    if (errno != EAGAIN)
+      fail_ring ("pop");
+    stopwatch_stop (&r->watch);
+    fill_ring (r->producer, r->b, r->t->length);
+    if (r->t->durable)
+      settle (r->b);
+    stopwatch_start (&r->watch);
+    n = pop (r, items);
+    if (n == -1)
+      fail_ring ("pop from the full ring");
+  }
+  if (blkring_consumer_advance (r->consumer, items[n - 1].next) == -1)
+    fail_ring ("advance of the consumer");
+  r->items += n;
+  r->advances++;
+}
+
+/*---------------------------------------------------------------------*/
+
+/* The ring as the test wants it: empty, or full of the test's items. */
+static void
+prepare (struct run *r)
+{
+  struct bench *b = r->b;
+  const struct test *t = r->t;
+  size_t i;
+
+  r->consumer = attach_consumer (b, false);
+  empty_ring (r->consumer);
+  r->producer = attach_producer (b, t->direction == PUSH && t->durable);
+  if (t->direction == POP)
+    fill_ring (r->producer, b, t->length);
+  if (t->durable)
+    settle (b);
+  if (t->direction == POP) {
+    blkring_consumer_free (r->consumer);
+    r->consumer = attach_consumer (b, t->durable);
+  }
+  for (i = 0; i < BATCH; ++i)
+    r->iov[i] = (struct iovec) { b->payload + i * t->length, t->length };
+}
+
+double
+run_ring (struct bench *b, struct result *result)
+{
+  struct run r = { .b = b, .t = &result->test };
+  void (*step) (struct run *) = r.t->direction == PUSH ? push_step : pop_step;
+  const unsigned steps = stride (r.t);
+  unsigned i;
+
+  prepare (&r);
+  stopwatch_init (&r.watch, b->seconds);
+  stopwatch_start (&r.watch);
+  do {
+    for (i = 0; i < steps; ++i)
+      step (&r);
+  } while (!stopwatch_over (&r.watch));
+  stopwatch_stop (&r.watch);
+
+  blkring_producer_free (r.producer);
+  blkring_consumer_free (r.consumer);
+  result->items += r.items;
+  result->advances += r.advances;
+  return r.items / stopwatch_seconds (&r.watch);
+}

@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * After a failed write or flush a handle is of no use: each call fails with
+ * EIO and tells the first cause, nothing is written, flushed or tried
+ * again, although the device works again; and a new attach works.  Each
+ * write and each flush of every operation fails once here.
+ */
+
+#include <config.h>
+
+#include "record-fixture.h"
+
+static uint64_t now;
+static blkring_position position;
+
+static int
+small_push (struct fixture *f)
+{
+  return blkring_producer_push (f->p, "x", 1, NULL);
+}
+
+static int
+large_push (struct fixture *f)
+{
+  static const char item[3000];
+
+  return blkring_producer_push (f->p, item, sizeof item, NULL);
+}
+
+static int
+batch_push (struct fixture *f)
+{
+  struct iovec items[] = { { "x", 1 }, { "yy", 2 }, { NULL, 0 } };
+
+  return blkring_producer_pushv (f->p, items, 3, NULL);
+}
+
+static int
+batch_append (struct fixture *f)
+{
+  struct iovec items[] = { { "x", 1 }, { "yy", 2 }, { NULL, 0 } };
+
+  return blkring_producer_appendv (f->p, items, 3, NULL);
+}
+
+static int
+small_append (struct fixture *f)
+{
+  return blkring_producer_append (f->p, "x", 1, NULL);
+}
+
+static int
+producer_advance (struct fixture *f)
+{
+  return blkring_producer_advance (f->p, position);
+}
+
+static int
+producer_state (struct fixture *f)
+{
+  return blkring_producer_state (f->p);
+}
+
+static int
+producer_wait (struct fixture *f)
+{
+  return blkring_producer_wait (f->p, 1, 0);
+}
+
+static void
+ignore_pair (void *opaque, const char *key, const char *value)
+{
+  (void) opaque;
+  (void) key;
+  (void) value;
+}
+
+static int
+producer_debug_info (struct fixture *f)
+{
+  return blkring_producer_debug_info (f->p, ignore_pair, NULL);
+}
+
+static int
+consumer_advance (struct fixture *f)
+{
+  return blkring_consumer_advance (f->c, position);
+}
+
+static int
+consumer_suspend (struct fixture *f)
+{
+  return blkring_consumer_suspend (f->c);
+}
+
+static int
+consumer_resume (struct fixture *f)
+{
+  return blkring_consumer_resume (f->c);
+}
+
+static int
+consumer_state (struct fixture *f)
+{
+  return blkring_consumer_state (f->c);
+}
+
+static int
+consumer_pop (struct fixture *f)
+{
+  struct blkring_item item;
+
+  return blkring_consumer_pop (f->c, NULL, &item);
+}
+
+static int
+consumer_popv (struct fixture *f)
+{
+  struct blkring_item items[2];
+
+  return blkring_consumer_popv (f->c, NULL, items, 2) == -1 ? -1 : 0;
+}
+
+static int
+consumer_pop_copy (struct fixture *f)
+{
+  struct blkring_item item;
+  char data[CAPACITY];
+
+  return blkring_consumer_pop_copy (f->c, NULL, data, sizeof data, &item);
+}
+
+static int
+ignore_item (void *opaque, const struct blkring_item *item)
+{
+  (void) opaque;
+  (void) item;
+  return 0;
+}
+
+static int
+consumer_fold (struct fixture *f)
+{
+  return blkring_consumer_fold (f->c, NULL, ignore_item, NULL);
+}
+
+static int
+consumer_wait (struct fixture *f)
+{
+  return blkring_consumer_wait (f->c, NULL, 0);
+}
+
+static int
+consumer_wait_state (struct fixture *f)
+{
+  return blkring_consumer_wait_state (f->c, BLKRING_RUNNING, 0);
+}
+
+static int
+consumer_position (struct fixture *f)
+{
+  blkring_position ignored;
+
+  return blkring_consumer_position (f->c, &ignored);
+}
+
+static int
+consumer_debug_info (struct fixture *f)
+{
+  return blkring_consumer_debug_info (f->c, ignore_pair, NULL);
+}
+
+typedef int (*call_fn) (struct fixture *f);
+
+static const call_fn producer_calls[] = {
+  small_push, large_push, batch_push, batch_append, small_append,
+  producer_advance, producer_state, producer_wait, producer_debug_info, NULL
+};
+
+static const call_fn consumer_calls[] = {
+  consumer_advance, consumer_suspend, consumer_resume, consumer_state,
+  consumer_pop, consumer_popv, consumer_pop_copy, consumer_fold,
+  consumer_wait, consumer_wait_state, consumer_position,
+  consumer_debug_info, NULL
+};
+
+/*---------------------------------------------------------------------*/
+
+static void
+nothing (struct fixture *f)
+{
+  (void) f;
+}
+
+static void
+near_the_end (struct fixture *f)
+{
+  append (f->p, 'a', CAPACITY - 1000);
+  drain (f->c);
+}
+
+/* The next push needs space that was freed, and that no flush has made
+ * durable since. */
+static void
+full_and_freed (struct fixture *f)
+{
+  append (f->p, 'a', CAPACITY - 4);
+  drain (f->c);
+}
+
+static void
+pushed (struct fixture *f)
+{
+  push (f->p, 'a', 700);
+  position = push (f->p, 'b', 1);
+}
+
+static void
+popped (struct fixture *f)
+{
+  struct blkring_item item;
+
+  append (f->p, 'a', 700);
+  assert_int_equal (blkring_consumer_pop (f->c, NULL, &item), 0);
+  position = item.next;
+}
+
+static void
+popped_durable (struct fixture *f)
+{
+  struct blkring_item item;
+
+  append (f->p, 'a', 700);
+  blkring_consumer_free (f->c);
+  f->c = blkring_consumer_attach (f->rd->device, NULL);
+  assert_non_null (f->c);
+  assert_int_equal (blkring_consumer_pop (f->c, NULL, &item), 0);
+  position = item.next;
+}
+
+static void
+suspend_requested (struct fixture *f)
+{
+  assert_int_equal (blkring_consumer_suspend (f->c), 0);
+  now += 1000 * UINT64_C (1000000);
+}
+
+static void
+suspended (struct fixture *f)
+{
+  suspend_requested (f);
+  assert_int_equal (blkring_producer_state (f->p), BLKRING_SUSPENDED);
+}
+
+static void
+resume_requested (struct fixture *f)
+{
+  suspended (f);
+  assert_int_equal (blkring_consumer_resume (f->c), 0);
+}
+
+static void
+become_observer (struct fixture *f)
+{
+  const struct blkring_attach_options o = {
+    .flags = BLKRING_ATTACH_OBSERVER,
+  };
+
+  blkring_consumer_free (f->c);
+  f->c = blkring_consumer_attach (f->rd->device, &o);
+  assert_non_null (f->c);
+}
+
+/* What fails.  'flags' of the device come first, as start takes them. */
+struct operation {
+  unsigned flags;
+  const call_fn *calls;      /* which then all fail */
+  void (*prepare) (struct fixture *f);
+  call_fn run;
+};
+
+static struct fixture
+start_operation (struct operation *op)
+{
+  void *state = op;
+  struct blkring_clock clock = record_clock (&now);
+  const struct blkring_attach_options o = { .clock = &clock };
+  struct fixture f = start (&state, &o, NULL);
+
+  append (f.p, 'o', 1);
+  drain (f.c);
+  op->prepare (&f);
+  record_device_forget (f.rd);
+  return f;
+}
+
+static void
+assert_useless (struct fixture *f, const call_fn *calls, int error)
+{
+  char cause[1000];
+  const char *message = blkring_get_error ();
+
+  assert_non_null (strstr (message, strerror (error)));
+  strcpy (cause, message);
+  record_device_forget (f->rd);
+  for (; *calls; ++calls) {
+    assert_int_equal ((*calls) (f), -1);
+    assert_int_equal (errno, EIO);
+    assert_int_equal (blkring_get_errno (), EIO);
+    assert_non_null (strstr (blkring_get_error (), cause));
+  }
+  assert_int_equal (f->rd->writes, 0);
+  assert_int_equal (f->rd->flushes, 0);
+}
+
+/* The same side again, and it works. */
+static void
+assert_attach_heals (struct fixture *f, const call_fn *calls)
+{
+  struct blkring_info info;
+
+  if (calls == producer_calls) {
+    assert_int_not_equal (blkring_consumer_state (f->c), -1);
+    blkring_producer_free (f->p);
+    f->p = blkring_producer_attach (f->rd->device, NULL);
+    assert_non_null (f->p);
+  }
+  else {
+    assert_int_not_equal (blkring_producer_state (f->p), -1);
+    blkring_consumer_free (f->c);
+    f->c = blkring_consumer_attach (f->rd->device, NULL);
+    assert_non_null (f->c);
+  }
+  drain (f->c);
+  if (blkring_producer_state (f->p) == BLKRING_SUSPENDED)
+    assert_int_equal (blkring_consumer_resume (f->c), 0);
+  assert_int_equal (blkring_producer_state (f->p), BLKRING_RUNNING);
+  append (f->p, 'z', 2000);
+  assert_int_equal (blkring_inspect (f->rd->device, NULL, &info), 0);
+  assert_int_equal (info.items, 1);
+  drain (f->c);
+}
+
+static void
+fail_one (struct operation *op, enum record_kind kind, unsigned nth,
+          int error)
+{
+  struct fixture f = start_operation (op);
+
+  record_device_fail (f.rd, kind, nth, error);
+  assert_int_equal (op->run (&f), -1);
+  /* That was the last request: it was not tried again. */
+  assert_int_equal (f.rd->log[f.rd->nr_log - 1].kind, kind);
+  assert_int_equal (f.rd->log[f.rd->nr_log - 1].error, error);
+  assert_useless (&f, op->calls, error);
+  assert_attach_heals (&f, op->calls);
+  stop (&f);
+}
+
+static void
+fail_each (void **state)
+{
+  struct operation *op = *state;
+  struct fixture f = start_operation (op);
+  unsigned writes, flushes, i;
+
+  op->run (&f);
+  writes = f.rd->writes;
+  flushes = f.rd->flushes;
+  stop (&f);
+  assert_true (writes > 0);
+  for (i = 0; i < writes; ++i) {
+    fail_one (op, RECORD_WRITE, i, ENOSPC);
+    fail_one (op, RECORD_WRITE, i, EIO);
+  }
+  for (i = 0; i < flushes; ++i) {
+    fail_one (op, RECORD_FLUSH, i, ENOSPC);
+    fail_one (op, RECORD_FLUSH, i, EIO);
+  }
+}
+
+/*---------------------------------------------------------------------*/
+
+/* Attach to a ring with a suspend request, which takes all it has. */
+static void
+failed_attach_leaves_nothing (void **state)
+{
+  struct fixture f = start (state, NULL, NULL);
+  unsigned flushes, i;
+
+  blkring_producer_free (f.p);
+  assert_int_equal (blkring_consumer_suspend (f.c), 0);
+  record_device_fail (f.rd, RECORD_WRITE, 0, EIO);
+  assert_null (blkring_producer_attach (f.rd->device, NULL));
+  assert_int_equal (errno, EIO);
+  for (i = 0, flushes = 1; i < flushes; ++i) {
+    record_device_fail (f.rd, RECORD_FLUSH, i, EIO);
+    record_device_forget (f.rd);
+    f.p = blkring_producer_attach (f.rd->device, NULL);
+    if (f.p)
+      break;
+    flushes++;
+    assert_int_equal (errno, EIO);
+    assert_non_null (strstr (blkring_get_error (), "flush"));
+    assert_int_equal (f.rd->flushes, i + 1);
+  }
+  assert_true (i >= 1);
+  f.rd->faults[RECORD_FLUSH].armed = false;
+  assert_int_equal (blkring_producer_state (f.p), BLKRING_SUSPENDED);
+
+  blkring_consumer_free (f.c);
+  record_device_fail (f.rd, RECORD_FLUSH, 0, EIO);
+  f.c = blkring_consumer_attach (f.rd->device, NULL);
+  assert_null (f.c);
+  assert_int_equal (errno, EIO);
+  f.c = blkring_consumer_attach (f.rd->device, NULL);
+  assert_non_null (f.c);
+  stop (&f);
+}
+
+static void
+failed_read_poisons_nothing (void **state)
+{
+  struct fixture f = start (state, NULL, NULL);
+
+  near_the_end (&f);
+  append (f.p, 'a', 10);
+  record_device_fail (f.rd, RECORD_READ, 0, EIO);
+  assert_int_equal (blkring_producer_state (f.p), -1);
+  assert_int_equal (errno, EIO);
+  record_device_fail (f.rd, RECORD_READ, 0, EIO);
+  assert_int_equal (large_push (&f), -1);
+  assert_int_equal (errno, EIO);
+  assert_int_equal (large_push (&f), 0);
+  record_device_fail (f.rd, RECORD_READ, 0, EIO);
+  assert_int_equal (consumer_state (&f), -1);
+  record_device_fail (f.rd, RECORD_READ, 1, EIO);
+  assert_int_equal (consumer_pop (&f), -1);
+  assert_int_equal (errno, EIO);
+  assert_int_equal (small_append (&f), 0);
+  drain (f.c);
+  stop (&f);
+}
+
+#define FAILING(text, calls, prepare, run) \
+  { text " that fails poisons, by flushes", fail_each, NULL, NULL, \
+    &(struct operation) { 0, calls, prepare, run } }, \
+  { text " that fails poisons, by FUA", fail_each, NULL, NULL, \
+    &(struct operation) { BLKRING_DEVICE_FUA, calls, prepare, run } }
+
+int
+main (void)
+{
+  const struct CMUnitTest tests[] = {
+    FAILING ("push", producer_calls, nothing, small_push),
+    FAILING ("push of many sectors", producer_calls, nothing, large_push),
+    FAILING ("push of a batch", producer_calls, nothing, batch_push),
+    FAILING ("push around the end", producer_calls, near_the_end, large_push),
+    FAILING ("push into freed space", producer_calls, full_and_freed,
+             small_push),
+    FAILING ("advance", producer_calls, pushed, producer_advance),
+    FAILING ("append", producer_calls, nothing, small_append),
+    FAILING ("append of a batch", producer_calls, nothing, batch_append),
+    FAILING ("an acknowledged suspend", producer_calls, suspend_requested,
+             producer_state),
+    FAILING ("an acknowledged resume", producer_calls, resume_requested,
+             producer_state),
+    FAILING ("a suspend that push acknowledges", producer_calls, suspend_requested,
+             small_push),
+    FAILING ("a suspend that wait acknowledges", producer_calls, suspend_requested,
+             producer_wait),
+    FAILING ("the consumer's advance", consumer_calls, popped_durable,
+             consumer_advance),
+    FAILING ("its advance over new items", consumer_calls, popped,
+             consumer_advance),
+    FAILING ("suspend", consumer_calls, nothing, consumer_suspend),
+    FAILING ("resume", consumer_calls, suspended, consumer_resume),
+    FAILING ("suspend of an observer", consumer_calls, become_observer,
+             consumer_suspend),
+    EACH ("a failed attach leaves nothing", failed_attach_leaves_nothing),
+    EACH ("a failed read poisons nothing", failed_read_poisons_nothing),
+  };
+
+  return cmocka_run_group_tests_name ("poison", tests, NULL, NULL);
+}
