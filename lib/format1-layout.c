@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "error.h"
@@ -31,27 +30,56 @@ f1_is_signature (const unsigned char *sector)
   return memcmp (sector, F1_MAGIC, F1_MAGIC_LENGTH) == 0;
 }
 
+/* The text of a pointer sector.  Written with each pointer, so that printf
+ * would cost more than the system call that it goes with. */
+struct text {
+  unsigned char *at, *end;
+};
+
+static void
+add_string (struct text *t, const char *string)
+{
+  const size_t n = strnlen (string, t->end - t->at);
+
+  memcpy (t->at, string, n);
+  t->at += n;
+}
+
+static void
+add_number (struct text *t, uint64_t v)
+{
+  char digits[21];
+  char *p = digits + sizeof digits - 1;
+
+  *p = '\0';
+  do
+    *--p = '0' + v % 10;
+  while ((v /= 10) > 0);
+  add_string (t, p);
+}
+
 /* queue == NULL: no text, as a new ring has it. */
 void
 f1_encode_pointer (unsigned char *sector, uint32_t sector_size,
                    unsigned side, const struct f1_pointer *v,
                    const char *queue, const char *client)
 {
-  char text[F1_TEXT_LENGTH + 1];
-  int n;
+  struct text t = { sector + F1_TEXT_OFFSET,
+                    sector + F1_TEXT_OFFSET + F1_TEXT_LENGTH };
 
   memset (sector, 0, sector_size);
   put_le64 (sector, v->position);
   sector[8] = v->flag ? FLAG_TRUE : FLAG_FALSE;
   if (queue == NULL)
     return;
-  n = snprintf (text, sizeof text, "%s used by %s; %s = %" PRIu64 "; %s = %s",
-                queue, client,
-                side == SIDE_PRODUCER ? "producer" : "consumer", v->position,
-                side == SIDE_PRODUCER ? "suspend_ack" : "suspend",
-                v->flag ? "true" : "false");
-  memcpy (sector + F1_TEXT_OFFSET, text, n > F1_TEXT_LENGTH
-          ? F1_TEXT_LENGTH : n);
+  add_string (&t, queue);
+  add_string (&t, " used by ");
+  add_string (&t, client);
+  add_string (&t, side == SIDE_PRODUCER ? "; producer = " : "; consumer = ");
+  add_number (&t, v->position);
+  add_string (&t, side == SIDE_PRODUCER ? "; suspend_ack = "
+              : "; suspend = ");
+  add_string (&t, v->flag ? "true" : "false");
 }
 
 int
