@@ -47,8 +47,9 @@
  *
  * DURABILITY, in short: when push returns 0 the item is durable; when an
  * advance returns 0 so is the pointer.  After a failed write or flush the
- * handle is poisoned: each further call fails with EIO and the first
- * cause, until a new attach re-reads the device.
+ * handle is poisoned: that call fails with the device's errno, and each
+ * further one with EIO and the first cause, until a new attach re-reads the
+ * device.
  *
  * THREADS: every handle (device, producer, consumer) may be used from
  * several threads at once.  For data returned by pop see there.
@@ -430,8 +431,8 @@ blkring_consumer_attach (blkring_device *device,
  * in the ring: pop without advance gives the same item again.
  *
  * item->data points into the handle's buffer, and is valid until the next
- * pop, fold, wait, advance, detach or free of this handle: threads that
- * share a consumer must agree on that, or use blkring_consumer_pop_copy.
+ * pop, fold, detach or free of this handle: threads that share a consumer
+ * must agree on that, or use blkring_consumer_pop_copy.
  *
  * EAGAIN nothing there; EINVAL *from is not where an item starts;
  * EMSGSIZE larger than the largest_item of attach; EBADMSG. */
@@ -541,8 +542,9 @@ typedef void (*blkring_finding_fn) (void *opaque,
                                     const struct blkring_finding *finding);
 
 /* Walk everything and report what breaks the format.  Beside a running
- * ring only what persists is reported.  Returns the number of findings,
- * 0 = clean; or -1: could not look (EMEDIUMTYPE: not a ring). */
+ * ring only what persists is reported.  'fn' may be NULL.  Returns the
+ * number of findings, 0 = clean; or -1: could not look (EMEDIUMTYPE: not a
+ * ring). */
 extern int blkring_check (blkring_device *device,
                           const struct blkring_inspect_options *options,
                           blkring_finding_fn fn, void *opaque);

@@ -352,19 +352,34 @@ struct item_wait {
   const blkring_position *from;
 };
 
+/* Reads no item: what pop gave stays valid. */
+static int
+item_ready_locked (blkring_consumer *c, const blkring_position *from)
+{
+  const struct format *format = c->h.ring.format;
+  uint64_t at;
+
+  if (handle_check (&c->h) == -1 ||
+      (c->observer && format->consumer_look (c) == -1))
+    return -1;
+  at = from ? *from : c->position;
+  if (check_from (c, at) == -1)
+    return -1;
+  if (at >= c->limit && format->consumer_look (c) == -1)
+    return -1;
+  return at < c->limit;
+}
+
 static int
 item_ready (void *arg)
 {
   struct item_wait *w = arg;
-  struct blkring_item item;
-  ssize_t n;
+  int r;
 
   pthread_mutex_lock (&w->c->h.lock);
-  n = pop_locked (w->c, w->from, &item, 1);
+  r = item_ready_locked (w->c, w->from);
   pthread_mutex_unlock (&w->c->h.lock);
-  if (n == -1)
-    return errno == EAGAIN ? 0 : -1;
-  return 1;
+  return r;
 }
 
 int

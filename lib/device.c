@@ -114,8 +114,10 @@ device_refresh (blkring_device *device)
 
   if (get_geometry (&device->ops, device->opaque, &g) == -1)
     return -1;
+  /* Others read it without the lock; it hardly ever changes. */
   pthread_mutex_lock (&device->lock);
-  device->geometry = g;
+  if (memcmp (&device->geometry, &g, sizeof g) != 0)
+    device->geometry = g;
   pthread_mutex_unlock (&device->lock);
   return 0;
 }
@@ -143,12 +145,12 @@ device_buffer (const blkring_device *device, size_t size)
 
 static int
 check_range (blkring_device *device, const char *what, size_t count,
-             uint64_t offset)
+             uint64_t offset, int err)
 {
   const struct blkring_geometry *g = &device->geometry;
 
   if (offset > g->size || count > g->size - offset)
-    return set_error (EINVAL, "%s of %zu bytes at %" PRIu64
+    return set_error (err, "%s of %zu bytes at %" PRIu64
                       " is beyond the device's end at %" PRIu64,
                       what, count, offset, g->size);
   if (((offset | count) & (g->sector_size - 1)) != 0)
@@ -174,7 +176,7 @@ device_pread (blkring_device *device, void *buf, size_t count,
   char *p = buf;
   ssize_t r;
 
-  if (check_range (device, "read", count, offset) == -1)
+  if (check_range (device, "read", count, offset, EIO) == -1)
     return -1;
   while (count > 0) {
     r = device->ops.pread (device->opaque, p, request_size (device, count),
@@ -201,7 +203,7 @@ write_all (blkring_device *device, const char *p, size_t count,
 {
   ssize_t r;
 
-  if (check_range (device, "write", count, offset) == -1)
+  if (check_range (device, "write", count, offset, EIO) == -1)
     return -1;
   while (count > 0) {
     r = device->ops.pwrite (device->opaque, p, request_size (device, count),
@@ -262,7 +264,7 @@ blkring_device_read (blkring_device *device, void *buf, size_t count,
   int r;
 
   if (offset > g->size || count > g->size - offset)
-    return check_range (device, "read", count, offset);
+    return check_range (device, "read", count, offset, EINVAL);
   if (((offset | count) & (g->sector_size - 1)) == 0 &&
       ((uintptr_t) buf & (g->memory_alignment - 1)) == 0)
     return device_pread (device, buf, count, offset);
@@ -286,6 +288,8 @@ blkring_device_write (blkring_device *device, const void *buf, size_t count,
   char *bounce;
   int r;
 
+  if (check_range (device, "write", count, offset, EINVAL) == -1)
+    return -1;
   if (((uintptr_t) buf & (device->geometry.memory_alignment - 1)) == 0)
     return device_pwrite (device, buf, count, offset);
   bounce = device_buffer (device, count);

@@ -20,11 +20,15 @@
 
 #define WINDOW_SIZE (UINT64_C (256) << 10)
 
+struct window {
+  unsigned char *data;       /* stream positions start … end */
+  size_t size;
+  uint64_t start, end;       /* 'start' is at a sector's start */
+};
+
 struct consumer_state {
   unsigned char *sectors;    /* both pointer sectors */
-  unsigned char *window;     /* stream positions start … end */
-  size_t window_size;
-  uint64_t start, end;       /* 'start' is at a sector's start */
+  struct window window;      /* what pop hands out lies in it */
 };
 
 static void
@@ -61,7 +65,7 @@ adopt (blkring_consumer *c, const struct f1_pointers *v)
   }
   /* A crash may have taken back what was never durable. */
   if (v->producer.position < c->limit)
-    s->start = s->end = 0;
+    s->window.start = s->window.end = 0;
   c->limit = v->producer.position;
   c->limit_durable = min_u64 (c->limit_durable, c->limit);
   if (c->popped > c->limit || c->popped < c->position)
@@ -109,7 +113,7 @@ f1_consumer_close (blkring_consumer *c)
   if (s == NULL)
     return;
   free (s->sectors);
-  free (s->window);
+  free (s->window.data);
   free (s);
   c->format_state = NULL;
 }
@@ -118,38 +122,38 @@ f1_consumer_close (blkring_consumer *c)
 
 /* Read the window from 'from', at least 'needed' bytes of it. */
 static int
-fill_window (blkring_consumer *c, uint64_t from, uint64_t needed)
+fill_window (blkring_consumer *c, struct window *w, uint64_t from,
+             uint64_t needed)
 {
-  struct consumer_state *s = c->format_state;
   const struct ring *ring = &c->h.ring;
   const uint64_t start = round_down (from, ring->sector_size);
   uint64_t end = from + max_u64 (needed, WINDOW_SIZE - ring->sector_size);
   uint64_t size;
-  unsigned char *window;
+  unsigned char *data;
 
   /* From one sector to the same one, around the ring: one more. */
   end = round_up (min_u64 (end, c->limit), ring->sector_size);
   size = max_u64 (end - start, WINDOW_SIZE);
-  if (s->window_size < size) {
-    window = device_buffer (ring->device, size);
-    if (window == NULL)
+  if (w->size < size) {
+    data = device_buffer (ring->device, size);
+    if (data == NULL)
       return -1;
-    free (s->window);
-    s->window = window;
-    s->window_size = size;
+    free (w->data);
+    w->data = data;
+    w->size = size;
   }
-  s->start = s->end = 0;
-  if (f1_read_stream (ring, s->window, start, end) == -1)
+  w->start = w->end = 0;
+  if (f1_read_stream (ring, w->data, start, end) == -1)
     return -1;
-  s->start = start;
-  s->end = min_u64 (end, c->limit);
+  w->start = start;
+  w->end = min_u64 (end, c->limit);
   return 0;
 }
 
 static bool
-in_window (const struct consumer_state *s, uint64_t from, uint64_t length)
+in_window (const struct window *w, uint64_t from, uint64_t length)
 {
-  return from >= s->start && from < s->end && length <= s->end - from;
+  return from >= w->start && from < w->end && length <= w->end - from;
 }
 
 /* The item at 'from', if the window has the whole of it: 1; 0 if not and
@@ -164,9 +168,9 @@ item_at (blkring_consumer *c, uint64_t from, struct blkring_item *item,
   uint32_t length;
 
   *needed = F1_HEADER;
-  if (!in_window (s, from, F1_HEADER))
+  if (!in_window (&s->window, from, F1_HEADER))
     return 0;
-  p = s->window + (from - s->start);
+  p = s->window.data + (from - s->window.start);
   if (f1_decode_length (p, from, c->limit - from, ring, &length) == -1)
     return -1;
   *needed = f1_item_size (length);
@@ -178,7 +182,7 @@ item_at (blkring_consumer *c, uint64_t from, struct blkring_item *item,
                       " bytes, more than the largest item of %" PRIu64
                       " that was set at attach", from, length,
                       c->h.largest_item);
-  if (!in_window (s, from, *needed))
+  if (!in_window (&s->window, from, *needed))
     return 0;
   item->data = p + F1_HEADER;
   return 1;
@@ -188,6 +192,7 @@ ssize_t
 f1_read (blkring_consumer *c, uint64_t from, struct blkring_item *items,
          size_t max)
 {
+  struct consumer_state *s = c->format_state;
   uint64_t needed;
   size_t n = 0;
   int r;
@@ -198,7 +203,7 @@ f1_read (blkring_consumer *c, uint64_t from, struct blkring_item *items,
     r = item_at (c, from, &items[n], &needed);
     if (r == 0 && n == 0) {
       /* Twice at most: for the header, and for the whole of the item. */
-      if (fill_window (c, from, needed) == -1)
+      if (fill_window (c, &s->window, from, needed) == -1)
         return -1;
       continue;
     }
@@ -214,25 +219,33 @@ f1_read (blkring_consumer *c, uint64_t from, struct blkring_item *items,
   return n;
 }
 
-/* Walk from the last known start of an item. */
+/* Walk from the last known start of an item.  Not through the window
+ * where that does not hold it: the caller may still use items in it. */
 int
 f1_is_boundary (blkring_consumer *c, uint64_t position)
 {
   struct consumer_state *s = c->format_state;
   const struct ring *ring = &c->h.ring;
+  struct window own = { NULL, 0, 0, 0 }, *w = &s->window;
   uint64_t at = c->position;
   uint32_t length;
+  int r = 0;
 
   while (at < position && at < c->limit) {
-    if (!in_window (s, at, F1_HEADER) &&
-        fill_window (c, at, F1_HEADER) == -1)
-      return -1;
-    if (f1_decode_length (s->window + (at - s->start), at, c->limit - at,
-                          ring, &length) == -1)
-      return -1;
+    w = in_window (&s->window, at, F1_HEADER) ? &s->window : &own;
+    if (!in_window (w, at, F1_HEADER) &&
+        fill_window (c, w, at, F1_HEADER) == -1) {
+      r = -1;
+      break;
+    }
+    r = f1_decode_length (w->data + (at - w->start), at, c->limit - at, ring,
+                          &length);
+    if (r == -1)
+      break;
     at += f1_item_size (length);
   }
-  return at == position;
+  free (own.data);
+  return r == -1 ? -1 : at == position;
 }
 
 /*---------------------------------------------------------------------*/

@@ -29,15 +29,15 @@ check_sector_size (const struct blkring_geometry *g, uint32_t s)
 }
 
 static int
-check_size (const struct blkring_geometry *g, uint32_t s)
+check_size (const struct blkring_geometry *g, uint32_t s, int err)
 {
   if (g->size % s != 0)
-    return set_error (EINVAL, "size of %" PRIu64 " bytes is not a multiple "
+    return set_error (err, "size of %" PRIu64 " bytes is not a multiple "
                       "of the sector size of %" PRIu32 " bytes: the nearest "
                       "are %" PRIu64 " and %" PRIu64, g->size, s,
                       g->size / s * s, (g->size / s + 1) * s);
   if (g->size < F1_MIN_SECTORS * (uint64_t) s)
-    return set_error (EINVAL, "size of %" PRIu64 " bytes is too small for a "
+    return set_error (err, "size of %" PRIu64 " bytes is too small for a "
                       "ring: the smallest is %u sectors, %" PRIu64 " bytes",
                       g->size, F1_MIN_SECTORS, F1_MIN_SECTORS * (uint64_t) s);
   return 0;
@@ -54,6 +54,19 @@ flags_fit (const unsigned char *head, size_t size, uint32_t s)
   return 3 * (size_t) s <= size &&
     f1_decode_pointer (head + s, SIDE_PRODUCER, s, &v) == 0 &&
     f1_decode_pointer (head + 2 * s, SIDE_CONSUMER, 2 * s, &v) == 0;
+}
+
+/* With sectors of 4096 the signature is followed by zeros where a ring of
+ * 512 has its pointers.  Else what lies at 4096 and 8192 may be payload. */
+static bool
+rest_is_zero (const unsigned char *head)
+{
+  size_t i;
+
+  for (i = 512; i < 4096; ++i)
+    if (head[i] != 0)
+      return false;
+  return true;
 }
 
 /* No sector size fits both pointer sectors: take the one of which at
@@ -81,7 +94,8 @@ f1_probe (blkring_device *device, uint32_t sector_size, struct ring *ring)
   unsigned char *head;
   uint32_t s = sector_size;
 
-  if (size < F1_MAGIC_LENGTH)
+  /* Larger sectors than format 1 knows: there cannot be one. */
+  if (size < F1_MAGIC_LENGTH || g->sector_size > 4096)
     return 0;
   head = device_buffer (device, size);
   if (head == NULL)
@@ -97,13 +111,15 @@ f1_probe (blkring_device *device, uint32_t sector_size, struct ring *ring)
   if (s == 0) {
     if (g->sector_size <= 512 && flags_fit (head, size, 512))
       s = 512;
-    else if (flags_fit (head, size, 4096))
+    else if (flags_fit (head, size, 4096) && rest_is_zero (head))
       s = 4096;
     else
       s = guess_sector_size (head, size, g->sector_size);
   }
   free (head);
-  if (check_sector_size (g, s) == -1 || check_size (g, s) == -1)
+  /* Without a sector size of the caller's the fault is the device's. */
+  if (check_sector_size (g, s) == -1 ||
+      check_size (g, s, sector_size ? EINVAL : EBADMSG) == -1)
     return -1;
 
   ring->device = device;
@@ -155,7 +171,7 @@ f1_create (blkring_device *device, const struct blkring_create_options *o)
   int r;
 
   if (check_sector_size (&device->geometry, s) == -1 ||
-      check_size (&device->geometry, s) == -1)
+      check_size (&device->geometry, s, EINVAL) == -1)
     return -1;
   sector = device_buffer (device, s);
   if (sector == NULL)

@@ -5,6 +5,9 @@
 
 #include <config.h>
 
+#include <errno.h>
+#include <stdio.h>
+
 #include "error.h"
 #include "format.h"
 
@@ -27,16 +30,34 @@ blkring_inspect (blkring_device *device,
   return ring.format->inspect (&ring, info);
 }
 
+static void
+ignore (void *opaque, const struct blkring_finding *finding)
+{
+  (void) opaque;
+  (void) finding;
+}
+
 int
 blkring_check (blkring_device *device,
                const struct blkring_inspect_options *options,
                blkring_finding_fn fn, void *opaque)
 {
+  struct blkring_finding finding = { 0 };
+  char message[1024];
   struct ring ring;
 
-  if (find (device, options, &ring) == -1)
+  if (fn == NULL)
+    fn = ignore;
+  if (find (device, options, &ring) == 0)
+    return ring.format->check (&ring, fn, opaque);
+  if (errno != EBADMSG)
     return -1;
-  return ring.format->check (&ring, fn, opaque);
+  /* A ring, but so damaged that nothing more can be told. */
+  snprintf (message, sizeof message, "%s", blkring_get_error ());
+  finding.message = message;
+  finding.offset = error_offset ();
+  fn (opaque, &finding);
+  return 1;
 }
 
 int
