@@ -39,7 +39,8 @@
  *                message says what and where
  *   EMEDIUMTYPE  there is no ring on the device
  *   EBUSY        another producer or consumer owns that side
- *   EIO          the device failed, or the handle is poisoned
+ *   EIO          the device failed (or the errno that it gave), or the
+ *                handle is poisoned
  *   EINVAL       mistake of the caller
  *   EROFS        the device was opened read-only
  *   ETIMEDOUT    a wait ended without what was waited for
@@ -49,7 +50,8 @@
  * advance returns 0 so is the pointer.  After a failed write or flush the
  * handle is poisoned: that call fails with the device's errno, and each
  * further one with EIO and the first cause, until a new attach re-reads the
- * device.
+ * device.  One that finds that another took its side over is poisoned with
+ * EBUSY.
  *
  * THREADS: every handle (device, producer, consumer) may be used from
  * several threads at once.  For data returned by pop see there.
@@ -57,9 +59,10 @@
  * MEMORY: a device needs less than 4 KiB.  A producer holds one write
  * buffer that grows with the largest push, to 4 MiB at most (larger
  * pushes pass through it in parts), and 8 bytes for each push that was
- * not advanced yet.  A consumer holds one read buffer: 256 KiB, or the
- * size of the largest item that it met, rounded up to sectors.  None of
- * it depends on the size of the ring.
+ * not advanced yet.  A consumer holds one read buffer: 256 KiB, up to 4 MiB
+ * where popv asks for more items than that holds, or the size of the
+ * largest item that it met, rounded up to sectors.  None of it depends on
+ * the size of the ring.
  */
 
 #ifndef BLKRING_H
@@ -81,12 +84,11 @@ extern "C" {
 /* The version of the library, "MAJOR.MINOR.PATCH". */
 extern const char *blkring_version (void);
 
-/* The message of the last call that failed in this thread, without a
- * newline; "" if there was none.  Valid until the next failing call of
- * this thread. */
+/* The message of the call that has just failed in this thread, without a
+ * newline.  Later calls may change it, also ones that succeed. */
 extern const char *blkring_get_error (void);
 
-/* errno of that call, 0 if there was none. */
+/* errno of that call. */
 extern int blkring_get_errno (void);
 
 /*---------------------------------------------------------------------*/
@@ -126,8 +128,8 @@ enum blkring_lock_op {
 struct blkring_device_ops {
   size_t struct_size;        /* sizeof (struct blkring_device_ops) */
 
-  /* Called when the device is made, and again by create, attach, inspect,
-   * check and map, since a device may grow or shrink. */
+  /* Called when the device is made, and again by create, erase, attach,
+   * inspect, check and map, since a device may grow or shrink. */
   int (*geometry) (void *opaque, struct blkring_geometry *geometry);
 
   /* Return the number of bytes done.  A short count is continued, as is
@@ -136,7 +138,8 @@ struct blkring_device_ops {
   ssize_t (*pwrite) (void *opaque, const void *buf, size_t count,
                      uint64_t offset, unsigned flags);
 
-  /* When it returns 0, all writes answered before it began are durable. */
+  /* When it returns 0, all writes answered before it began are durable
+   * (or, with BLKRING_DEVICE_NO_FLUSH, nothing was done). */
   int (*flush) (void *opaque);
 
   /* Optional.  Locks that other openers of the same storage see, a byte
@@ -196,7 +199,8 @@ blkring_device_open (const char *name,
 extern blkring_device *
 blkring_device_memory (uint64_t size, uint32_t sector_size);
 
-/* Close.  Every producer and consumer on it must have been freed. */
+/* Close.  Every producer and consumer on it must have been freed.  NULL is
+ * allowed. */
 extern void blkring_device_close (blkring_device *device);
 
 /* Name for messages; never NULL. */
@@ -239,8 +243,8 @@ enum blkring_trace_field {
   BLKRING_TRACE_SUSPEND_ACK, /* value: 1 or 0 */
 };
 
-/* Called for each pointer and flag that is read from or written to the
- * device. */
+/* Called for each pointer and flag that a producer or consumer takes from
+ * the device, and for each before it writes it. */
 typedef void (*blkring_trace_fn) (void *opaque, enum blkring_trace_op op,
                                   const char *queue, const char *client,
                                   enum blkring_trace_field field,
@@ -248,8 +252,8 @@ typedef void (*blkring_trace_fn) (void *opaque, enum blkring_trace_op op,
 extern void blkring_device_set_trace (blkring_device *device,
                                       blkring_trace_fn trace, void *opaque);
 
-/* A clock of the caller's, for tests: wait takes the time from 'now' and
- * sleeps in 'sleep' alone. */
+/* A clock of the caller's, for tests: intervals are measured with 'now', and
+ * wait sleeps in 'sleep' alone. */
 struct blkring_clock {
   uint64_t (*now) (void *opaque);                   /* nanoseconds */
   int (*sleep) (void *opaque, uint64_t nanoseconds); /* -1: EINTR */
@@ -338,7 +342,8 @@ struct blkring_attach_options {
 };
 
 /* Key/value pairs for diagnostics.  At least producer/offset,
- * producer/suspend_ack, consumer/offset, consumer/suspend. */
+ * producer/suspend_ack, consumer/offset, consumer/suspend (the flags as on
+ * disk: 1 true, 2 false).  fn must not use the handle. */
 typedef void (*blkring_debug_fn) (void *opaque, const char *key,
                                   const char *value);
 
@@ -350,8 +355,9 @@ typedef struct blkring_producer blkring_producer;
 /* Become the producer.  Acknowledges a pending suspend or resume, and
  * succeeds on a suspended ring.  'options' may be NULL.
  *
- * NULL on error: EBUSY (another producer: the message has its names),
- * EMEDIUMTYPE, EBADMSG, EROFS, EIO. */
+ * NULL on error: EBUSY (another producer: the message has its text, once it
+ * has written one), EMEDIUMTYPE, EBADMSG, EROFS, ENOTSUP (durability full on
+ * a device that cannot flush), EINVAL (sector_size), ENOMEM, EIO. */
 extern blkring_producer *
 blkring_producer_attach (blkring_device *device,
                          const struct blkring_attach_options *options);
@@ -435,7 +441,8 @@ blkring_consumer_attach (blkring_device *device,
  * must agree on that, or use blkring_consumer_pop_copy.
  *
  * EAGAIN nothing there; EINVAL *from is not where an item starts;
- * EMSGSIZE larger than the largest_item of attach; EBADMSG. */
+ * EMSGSIZE larger than the largest_item of attach: item->length and
+ * item->next are set, and one may advance over it; EBADMSG. */
 extern int blkring_consumer_pop (blkring_consumer *consumer,
                                  const blkring_position *from,
                                  struct blkring_item *item);
@@ -454,9 +461,10 @@ extern int blkring_consumer_pop_copy (blkring_consumer *consumer,
                                       void *buf, size_t size,
                                       struct blkring_item *item);
 
-/* Call fn for every item that can be popped now, oldest first, from
- * *from (NULL: the oldest).  fn must not use this handle.  Ends early
- * when fn returns other than 0, and returns that. */
+/* Call fn for every item that can be popped, oldest first, from *from
+ * (NULL: the oldest), those included that arrive meanwhile.  fn must not use
+ * this handle.  Ends early when fn returns other than 0, and returns
+ * that. */
 typedef int (*blkring_fold_fn) (void *opaque,
                                 const struct blkring_item *item);
 extern int blkring_consumer_fold (blkring_consumer *consumer,
@@ -465,7 +473,8 @@ extern int blkring_consumer_fold (blkring_consumer *consumer,
 
 /* Free everything up to 'position', the 'next' of an item that was
  * popped (EINVAL otherwise, and for going back).  Those items will not be
- * delivered again. */
+ * delivered again.  EAGAIN: after a crash of its host the producer stands
+ * before that position again; pop anew. */
 extern int blkring_consumer_advance (blkring_consumer *consumer,
                                      blkring_position position);
 
@@ -491,7 +500,8 @@ extern int blkring_consumer_wait_state (blkring_consumer *consumer,
                                         enum blkring_state state,
                                         int timeout_ms);
 
-/* Where the next pop without 'from' reads. */
+/* Where the next pop without 'from' reads; for an observer, as it was when
+ * it last looked. */
 extern int blkring_consumer_position (blkring_consumer *consumer,
                                       blkring_position *position);
 
@@ -541,7 +551,8 @@ struct blkring_finding {
 typedef void (*blkring_finding_fn) (void *opaque,
                                     const struct blkring_finding *finding);
 
-/* Walk everything and report what breaks the format.  Beside a running
+/* Walk everything, as far as it can be followed, and report what breaks the
+ * format.  Beside a running
  * ring only what persists is reported.  'fn' may be NULL.  Returns the
  * number of findings, 0 = clean; or -1: could not look (EMEDIUMTYPE: not a
  * ring). */

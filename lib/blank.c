@@ -123,11 +123,18 @@ show (int fd, const unsigned char *p, size_t n, uint64_t offset)
   return 0;
 }
 
+/* In whole sectors: what lies behind them cannot be read. */
+static uint64_t
+whole_size (const blkring_device *device)
+{
+  return round_down (device->geometry.size, device->geometry.sector_size);
+}
+
 static int
 look (blkring_device *device, unsigned char *buf, int fd, char *what,
       size_t what_size)
 {
-  const uint64_t size = device->geometry.size;
+  const uint64_t size = whole_size (device);
   const size_t n = min_u64 (size, SEEN);
   const size_t tail = min_u64 (size, ZERO_TAIL);
   const char *image;
@@ -165,7 +172,7 @@ look (blkring_device *device, unsigned char *buf, int fd, char *what,
 int
 device_is_blank (blkring_device *device, char *what, size_t what_size)
 {
-  const uint64_t size = device->geometry.size;
+  const uint64_t size = whole_size (device);
   unsigned char *buf;
   int fd, r;
 

@@ -36,8 +36,8 @@ become_owner (blkring_consumer *c)
   if (errno == EBUSY &&
       c->h.ring.format->texts (&c->h.ring, texts[0], texts[1]) == 0 &&
       texts[1][0])
-    return set_error (EBUSY, "another consumer is attached: %s", texts[1]);
-  return set_error (EBUSY, "another consumer is attached");
+    set_error (EBUSY, "another consumer is attached: %s", texts[1]);
+  return -1;
 }
 
 static int
@@ -117,6 +117,9 @@ pop_once (blkring_consumer *c, uint64_t from, struct blkring_item *items,
   n = c->h.ring.format->read (c, from, items, max);
   if (n > 0 && items[n - 1].next > c->popped)
     c->popped = items[n - 1].next;
+  /* What cannot be delivered can be advanced over. */
+  if (n == -1 && errno == EMSGSIZE && items[0].next > c->popped)
+    c->popped = items[0].next;
   return n;
 }
 
@@ -137,7 +140,7 @@ pop_observed (blkring_consumer *c, const blkring_position *from,
     at = from ? *from : c->position;
     n = pop_once (c, at, items, max);
     err = errno;
-    if (n == -1 && err != EBADMSG)
+    if (n == -1 && err != EBADMSG && err != EMSGSIZE && err != EINVAL)
       return -1;
     if (format->consumer_look (c) == -1)
       return -1;
@@ -314,6 +317,9 @@ request (blkring_consumer *c, bool suspend)
     r = check_reach (c);
   if (r == 0)
     r = c->h.ring.format->request (c, suspend);
+  if (r == 0)
+    device_log (c->h.ring.device, BLKRING_LOG_INFO, "%s is asked for",
+                suspend ? "suspend" : "resume");
   pthread_mutex_unlock (&c->h.lock);
   return r;
 }

@@ -293,9 +293,7 @@ open_flags (const struct blkring_open_options *o, const struct stat *st)
 
   flags |= o->flags & BLKRING_OPEN_READ_ONLY ? O_RDONLY : O_RDWR;
   if (o->flags & BLKRING_OPEN_CREATE)
-    flags |= O_CREAT;
-  if (o->flags & BLKRING_OPEN_EXCLUSIVE)
-    flags |= O_EXCL;
+    flags |= O_CREAT | (o->flags & BLKRING_OPEN_EXCLUSIVE ? O_EXCL : 0);
   if (o->flags & BLKRING_OPEN_DIRECT ||
       (st && S_ISBLK (st->st_mode) && !(o->flags & BLKRING_OPEN_BUFFERED)))
     flags |= O_DIRECT;
@@ -309,6 +307,8 @@ open_file (const char *name, const struct blkring_open_options *o,
   struct stat st;
   int flags;
 
+  if (o->flags & BLKRING_OPEN_CREATE && o->flags & BLKRING_OPEN_READ_ONLY)
+    return set_error (EINVAL, "a file cannot be made and be read-only");
   flags = open_flags (o, stat (name, &st) == 0 ? &st : NULL);
   f->fd = open (name, flags, 0666);
   if (f->fd == -1)

@@ -59,6 +59,11 @@ blkring_device_new (const struct blkring_device_ops *ops, void *opaque)
                "flush are needed, and struct_size of %zu", sizeof *ops);
     return NULL;
   }
+  if (ops->watch && (ops->watch_wait == NULL || ops->unwatch == NULL)) {
+    set_error (EINVAL, "blkring_device_new: watch needs watch_wait and "
+               "unwatch");
+    return NULL;
+  }
   if (get_geometry (ops, opaque, &g) == -1)
     return NULL;
 

@@ -45,7 +45,6 @@ struct handle {
   bool attached;
   int poison_errno;          /* 0 = not poisoned */
   char *poison_cause;
-  void *watch;
 };
 
 struct blkring_producer {
@@ -97,9 +96,9 @@ struct format {
   int (*measure) (blkring_producer *p, const struct iovec *items, size_t nr,
                   uint64_t *needed);
   /* Write the items behind the tail, durably, and move the tail.  With
-   * 'expose' also make them visible. */
+   * 'expose' also make them visible.  'needed' is what measure said. */
   int (*write) (blkring_producer *p, const struct iovec *items, size_t nr,
-                bool expose);
+                uint64_t needed, bool expose);
   int (*expose) (blkring_producer *p, uint64_t position);
   int (*acknowledge) (blkring_producer *p, bool suspend);
 

@@ -18,7 +18,10 @@
 #include "format1.h"
 #include "lock.h"
 
+/* The window grows from one to the other while a popv gets less than half
+ * of what it asks for. */
 #define WINDOW_SIZE (UINT64_C (256) << 10)
+#define LARGEST_WINDOW (UINT64_C (4) << 20)
 
 struct window {
   unsigned char *data;       /* stream positions start … end */
@@ -29,6 +32,7 @@ struct window {
 struct consumer_state {
   unsigned char *sectors;    /* both pointer sectors */
   struct window window;      /* what pop hands out lies in it */
+  uint64_t ahead;            /* bytes to read into it */
 };
 
 static void
@@ -96,6 +100,7 @@ f1_consumer_open (blkring_consumer *c)
   if (s == NULL)
     return set_errno_error (ENOMEM, "cannot attach");
   c->format_state = s;
+  s->ahead = WINDOW_SIZE;
   s->sectors = device_buffer (ring->device, 2 * ring->sector_size);
   if (s->sectors == NULL ||
       f1_read_pointers (ring, s->sectors, &v) == -1)
@@ -127,13 +132,15 @@ fill_window (blkring_consumer *c, struct window *w, uint64_t from,
 {
   const struct ring *ring = &c->h.ring;
   const uint64_t start = round_down (from, ring->sector_size);
-  uint64_t end = from + max_u64 (needed, WINDOW_SIZE - ring->sector_size);
+  const uint64_t ahead =
+    ((struct consumer_state *) c->format_state)->ahead;
+  uint64_t end = from + max_u64 (needed, ahead - ring->sector_size);
   uint64_t size;
   unsigned char *data;
 
   /* From one sector to the same one, around the ring: one more. */
   end = round_up (min_u64 (end, c->limit), ring->sector_size);
-  size = max_u64 (end - start, WINDOW_SIZE);
+  size = max_u64 (end - start, ahead);
   if (w->size < size) {
     data = device_buffer (ring->device, size);
     if (data == NULL)
@@ -213,6 +220,8 @@ f1_read (blkring_consumer *c, uint64_t from, struct blkring_item *items,
       break;
     from = items[n++].next;
   }
+  if (n > 0 && n < max / 2 && from < c->limit)
+    s->ahead = min_u64 (2 * s->ahead, LARGEST_WINDOW);
   if (n == 0)
     return set_error (EAGAIN, "there is nothing to pop at position %" PRIu64,
                       from);

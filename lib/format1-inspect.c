@@ -25,9 +25,17 @@ f1_read_pointers (const struct ring *ring, unsigned char *sectors,
 {
   const uint32_t s = ring->sector_size;
 
-  if (device_pread (ring->device, sectors, 2 * s, s) == -1)
-    return -1;
-  return f1_decode_pointers (sectors, ring, v);
+  int tries;
+
+  /* A read can race with a write of the other side: what is wrong is looked
+   * at again before it is believed. */
+  for (tries = 0; tries < CHECK_TRIES; ++tries) {
+    if (device_pread (ring->device, sectors, 2 * s, s) == -1)
+      return -1;
+    if (f1_decode_pointers (sectors, ring, v) == 0)
+      return 0;
+  }
+  return -1;
 }
 
 static int
@@ -40,14 +48,14 @@ load (const struct ring *ring, struct f1_pointers *v, char *producer_text,
 
   if (sectors == NULL)
     return -1;
-  r = device_pread (ring->device, sectors, 2 * s, s);
+  r = v ? 0 : device_pread (ring->device, sectors, 2 * s, s);
+  if (r == 0 && v)
+    r = f1_read_pointers (ring, sectors, v);
   if (r == 0 && producer_text) {
     memcpy (producer_text, sectors + F1_TEXT_OFFSET, F1_TEXT_LENGTH);
     memcpy (consumer_text, sectors + s + F1_TEXT_OFFSET, F1_TEXT_LENGTH);
     producer_text[F1_TEXT_LENGTH] = consumer_text[F1_TEXT_LENGTH] = '\0';
   }
-  if (r == 0 && v)
-    r = f1_decode_pointers (sectors, ring, v);
   free (sectors);
   return r;
 }

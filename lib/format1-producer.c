@@ -191,9 +191,14 @@ load_sectors (struct writer *w, uint64_t end)
   }
   if (end == w->last)
     return 0;
-  /* The same sector; or all around the ring, and in it again. */
-  if (s->tail_known && (w->last == w->first ||
-                        w->last == w->first + ring->capacity)) {
+  /* The same sector: what stands behind the end is enough. */
+  if (s->tail_known && w->last == w->first) {
+    memcpy (s->last_sector + (end - w->last),
+            s->tail_sector + (end - w->last), size - (end - w->last));
+    return 0;
+  }
+  /* All around the ring, and in it again. */
+  if (s->tail_known && w->last == w->first + ring->capacity) {
     memcpy (s->last_sector, s->tail_sector, size);
     return 0;
   }
@@ -316,18 +321,15 @@ put_rest (struct writer *w, uint64_t end)
 
 int
 f1_write (blkring_producer *p, const struct iovec *items, size_t nr,
-          bool expose)
+          uint64_t needed, bool expose)
 {
   struct producer_state *s = p->format_state;
   const struct ring *ring = &p->h.ring;
   const uint32_t size = ring->sector_size;
   struct writer w = { .p = p, .s = s };
-  uint64_t end, needed;
+  const uint64_t end = p->tail + needed;
   unsigned char *swap;
 
-  if (f1_measure (p, items, nr, &needed) == -1)
-    return -1;
-  end = p->tail + needed;
   w.first = w.start = round_down (p->tail, size);
   w.last = round_down (end, size);
   if (grow_buffer (s, ring, round_up (end, size) - w.first) == -1 ||

@@ -79,7 +79,7 @@ extern int f1_producer_look (blkring_producer *p);
 extern int f1_measure (blkring_producer *p, const struct iovec *items,
                        size_t nr, uint64_t *needed);
 extern int f1_write (blkring_producer *p, const struct iovec *items,
-                     size_t nr, bool expose);
+                     size_t nr, uint64_t needed, bool expose);
 extern int f1_expose (blkring_producer *p, uint64_t position);
 extern int f1_acknowledge (blkring_producer *p, bool suspend);
 

@@ -72,8 +72,6 @@ handle_init (struct handle *h, blkring_device *device,
 void
 handle_free (struct handle *h)
 {
-  if (h->watch)
-    h->ring.device->ops.unwatch (h->watch);
   free (h->queue);
   free (h->client);
   free (h->poison_cause);

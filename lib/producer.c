@@ -29,8 +29,12 @@ look (blkring_producer *p)
   if (p->h.ring.format->producer_look (p) == -1)
     return -1;
   p->last_look = now (p);
-  if (p->suspend != p->suspend_ack)
-    return p->h.ring.format->acknowledge (p, p->suspend);
+  if (p->suspend == p->suspend_ack)
+    return 0;
+  if (p->h.ring.format->acknowledge (p, p->suspend) == -1)
+    return -1;
+  device_log (p->h.ring.device, BLKRING_LOG_INFO, "producer %s at position %"
+              PRIu64, p->suspend ? "suspended" : "resumed", p->exposed);
   return 0;
 }
 
@@ -65,8 +69,8 @@ attach (blkring_producer *p, blkring_device *device,
 
     if (errno == EBUSY && format->texts (&p->h.ring, texts[0], texts[1]) == 0
         && texts[0][0])
-      return set_error (EBUSY, "another producer is attached: %s", texts[0]);
-    return set_error (EBUSY, "another producer is attached");
+      set_error (EBUSY, "another producer is attached: %s", texts[0]);
+    return -1;
   }
   p->h.attached = true;
   /* Rule 3: nothing is built on what was read here before the flush. */
@@ -156,7 +160,7 @@ push_locked (blkring_producer *p, const struct iovec *items, size_t nr,
   if (p->suspend)
     return set_error (ESHUTDOWN, "the ring is suspended");
   if (find_space (p, needed) == -1 ||
-      format->write (p, items, nr, expose) == -1)
+      format->write (p, items, nr, needed, expose) == -1)
     return -1;
   if (expose)
     p->nr_pushed = 0;

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,6 +26,19 @@ blkring_position_compare (blkring_position a, blkring_position b)
   return (a > b) - (a < b);
 }
 
+/* A sector that is written in parts is not written at once. */
+static int
+check_request_size (const struct ring *ring)
+{
+  const uint32_t max = ring->device->geometry.max_request;
+
+  if (max != 0 && max < ring->sector_size)
+    return set_error (EINVAL, "the device's largest request of %" PRIu32
+                      " bytes is smaller than the ring's sectors of %" PRIu32,
+                      max, ring->sector_size);
+  return 0;
+}
+
 int
 ring_open (blkring_device *device, uint32_t sector_size, struct ring *ring)
 {
@@ -38,7 +52,7 @@ ring_open (blkring_device *device, uint32_t sector_size, struct ring *ring)
     if (r == -1)
       return -1;
     if (r == 1)
-      return 0;
+      return check_request_size (ring);
   }
   return set_error (EMEDIUMTYPE, "there is no ring here (blkring-img create "
                     "makes one)");
@@ -91,14 +105,16 @@ static int
 find_valid (blkring_device *device, const struct blkring_create_options *o)
 {
   struct ring ring;
+  char why[1024];
 
   if (ring_open (device, o->sector_size, &ring) == -1)
     return errno == EMEDIUMTYPE ? 0 : -1;
   if (ring.format->debug (&ring, ignore_debug, NULL) == -1) {
     if (errno != EBADMSG)
       return -1;
-    prefix_error ("the device holds a damaged ring (force formats it)");
-    return set_error (EEXIST, "%s", blkring_get_error ());
+    snprintf (why, sizeof why, "%s", blkring_get_error ());
+    return set_error (EEXIST, "the device holds a damaged ring (force formats"
+                      " it): %s", why);
   }
   return 1;
 }
