@@ -299,6 +299,13 @@ struct blkring_create_options {
 extern int blkring_create (blkring_device *device,
                            const struct blkring_create_options *options);
 
+/* Would create take a device of this size and sector size (bytes; 1 for a
+ * file)?  Nothing is read or written.  EINVAL, with the numbers in the
+ * message. */
+extern int
+blkring_create_check (uint64_t size, uint32_t sector_size,
+                      const struct blkring_create_options *options);
+
 /* Called with the bytes done and the bytes in all. */
 typedef void (*blkring_progress_fn) (void *opaque, uint64_t done,
                                      uint64_t total);

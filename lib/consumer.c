@@ -138,6 +138,8 @@ pop_observed (blkring_consumer *c, const blkring_position *from,
     if (format->consumer_look (c) == -1)
       return -1;
     at = from ? *from : c->position;
+    if (at < c->position)
+      return check_from (c, at);
     n = pop_once (c, at, items, max);
     err = errno;
     if (n == -1 && err != EBADMSG && err != EMSGSIZE && err != EINVAL)

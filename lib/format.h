@@ -80,6 +80,9 @@ struct format {
   /* Is it here?  1 and the ring, 0, or -1.  'sector_size' 0 = find out. */
   int (*probe) (blkring_device *device, uint32_t sector_size,
                 struct ring *ring);
+  /* Could a ring be made on such a device? */
+  int (*create_check) (const struct blkring_geometry *geometry,
+                       const struct blkring_create_options *options);
   int (*create) (blkring_device *device,
                  const struct blkring_create_options *options);
   /* Make that there is no ring of this format, durably. */

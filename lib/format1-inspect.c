@@ -172,52 +172,111 @@ f1_inspect (const struct ring *ring, struct blkring_info *info)
   }
 }
 
-static int
-check_signature (const struct ring *ring, blkring_finding_fn fn,
-                 void *opaque)
-{
-  unsigned char *sector = device_buffer (ring->device, ring->sector_size);
-  struct blkring_finding finding = {
-    .message = "the signature's sector has bytes other than zero behind the "
-               "signature",
-  };
-  uint32_t i;
+/*---------------------------------------------------------------------*/
 
-  if (sector == NULL)
-    return -1;
-  if (device_pread (ring->device, sector, ring->sector_size, 0) == -1) {
-    free (sector);
-    return -1;
-  }
-  for (i = F1_MAGIC_LENGTH; i < ring->sector_size && sector[i] == 0; ++i)
-    ;
-  free (sector);
-  if (i == ring->sector_size)
-    return 0;
-  finding.offset = i;
-  fn (opaque, &finding);
-  return 1;
+/* What one pass of check found.  More than this there cannot be: one for
+ * the signature, two a pointer, one for both, one for the items. */
+struct findings {
+  unsigned nr;
+  uint64_t offset[8];
+  char *message[8];
+};
+
+/* Keep the error that is set; 1. */
+static bool
+add_finding (struct findings *f)
+{
+  f->offset[f->nr] = error_offset ();
+  f->message[f->nr++] = strdup (blkring_get_error ());
+  return true;
 }
 
+static void
+free_findings (struct findings *f)
+{
+  while (f->nr > 0)
+    free (f->message[--f->nr]);
+}
+
+static void
+check_signature (const unsigned char *sector, uint32_t s, struct findings *f)
+{
+  uint32_t i;
+
+  for (i = F1_MAGIC_LENGTH; i < s && sector[i] == 0; ++i)
+    ;
+  if (i == s)
+    return;
+  set_corrupt (i, "the signature's sector has a byte other than zero behind "
+               "the signature, at byte %" PRIu32, i);
+  add_finding (f);
+}
+
+/* One pass: everything that can be looked at, whatever else is wrong. */
+static int
+check_once (const struct ring *ring, unsigned char *head, struct findings *f,
+            struct f1_pointers *v)
+{
+  const uint32_t s = ring->sector_size;
+  unsigned char *producer = head + s, *consumer = head + 2 * s;
+  struct blkring_info info = { 0 };
+  bool lost = false;
+
+  if (device_pread (ring->device, head, 3 * s, 0) == -1)
+    return -1;
+  check_signature (head, s, f);
+  if (f1_decode_position (producer, SIDE_PRODUCER, s, &v->producer) == -1)
+    lost = add_finding (f);
+  if (f1_decode_flag (producer, SIDE_PRODUCER, s, &v->producer) == -1)
+    add_finding (f);
+  if (f1_decode_position (consumer, SIDE_CONSUMER, 2 * s, &v->consumer)
+      == -1)
+    lost = add_finding (f);
+  if (f1_decode_flag (consumer, SIDE_CONSUMER, 2 * s, &v->consumer) == -1)
+    add_finding (f);
+  if (!lost && f1_check_positions (ring, v) == -1)
+    lost = add_finding (f);
+  if (!lost && walk (ring, v->consumer.position, v->producer.position, &info)
+      == -1) {
+    if (errno != EBADMSG)
+      return -1;
+    add_finding (f);
+  }
+  return 0;
+}
+
+/* Beside a running ring only what stays is believed: what is found again
+ * while the consumer has not moved. */
 int
 f1_check (const struct ring *ring, blkring_finding_fn fn, void *opaque)
 {
-  struct blkring_info info;
-  struct blkring_finding finding;
-  char message[1024];
-  int found = check_signature (ring, fn, opaque);
+  unsigned char *head = device_buffer (ring->device, 3 * ring->sector_size);
+  uint64_t last = UINT64_MAX;
+  struct findings f = { 0 };
+  struct f1_pointers v;
+  unsigned i, same = 0, tries;
+  int r = head ? 0 : -1;
 
-  if (found == -1)
-    return -1;
-  if (f1_inspect (ring, &info) == 0)
-    return found;
-  if (errno != EBADMSG)
-    return -1;
-  snprintf (message, sizeof message, "%s", blkring_get_error ());
-  finding.message = message;
-  finding.offset = error_offset ();
-  fn (opaque, &finding);
-  return found + 1;
+  for (tries = 0; r == 0 && same < CHECK_TRIES && tries < 100; ++tries) {
+    free_findings (&f);
+    r = check_once (ring, head, &f, &v);
+    if (r == -1 || f.nr == 0)
+      break;
+    same = v.consumer.position == last ? same + 1 : 1;
+    last = v.consumer.position;
+  }
+  free (head);
+  for (i = 0; r == 0 && i < f.nr; ++i) {
+    struct blkring_finding finding = {
+      .offset = f.offset[i],
+      .message = f.message[i] ? f.message[i] : "out of memory",
+    };
+
+    fn (opaque, &finding);
+  }
+  r = r == -1 ? -1 : (int) f.nr;
+  free_findings (&f);
+  return r;
 }
 
 /*---------------------------------------------------------------------*/

@@ -82,11 +82,17 @@ f1_encode_pointer (unsigned char *sector, uint32_t sector_size,
   add_string (&t, v->flag ? "true" : "false");
 }
 
-int
-f1_decode_pointer (const unsigned char *sector, unsigned side,
-                   uint64_t offset, struct f1_pointer *v)
+static const char *
+side_name (unsigned side)
 {
-  const char *who = side == SIDE_PRODUCER ? "producer" : "consumer";
+  return side == SIDE_PRODUCER ? "producer" : "consumer";
+}
+
+int
+f1_decode_position (const unsigned char *sector, unsigned side,
+                    uint64_t offset, struct f1_pointer *v)
+{
+  const char *who = side_name (side);
 
   v->position = get_le64 (sector);
   if (v->position % 4 != 0)
@@ -95,12 +101,28 @@ f1_decode_pointer (const unsigned char *sector, unsigned side,
   if (v->position > INT64_MAX)
     return set_corrupt (offset, "%s position %" PRIu64 " at byte %" PRIu64
                         " is beyond 2^63", who, v->position, offset);
+  return 0;
+}
+
+int
+f1_decode_flag (const unsigned char *sector, unsigned side, uint64_t offset,
+                struct f1_pointer *v)
+{
   if (sector[8] != FLAG_TRUE && sector[8] != FLAG_FALSE)
     return set_corrupt (offset + 8, "%s's suspend flag at byte %" PRIu64
-                        " is %u, neither 1 nor 2", who, offset + 8,
+                        " is %u, neither 1 nor 2", side_name (side), offset + 8,
                         sector[8]);
   v->flag = sector[8] == FLAG_TRUE;
   return 0;
+}
+
+int
+f1_decode_pointer (const unsigned char *sector, unsigned side,
+                   uint64_t offset, struct f1_pointer *v)
+{
+  if (f1_decode_position (sector, side, offset, v) == -1)
+    return -1;
+  return f1_decode_flag (sector, side, offset, v);
 }
 
 int
@@ -113,6 +135,14 @@ f1_decode_pointers (const unsigned char *sectors, const struct ring *ring,
       f1_decode_pointer (sectors + s, SIDE_CONSUMER, 2 * s,
                          &v->consumer) == -1)
     return -1;
+  return f1_check_positions (ring, v);
+}
+
+int
+f1_check_positions (const struct ring *ring, const struct f1_pointers *v)
+{
+  const uint32_t s = ring->sector_size;
+
   if (v->consumer.position > v->producer.position)
     return set_corrupt (2 * s, "consumer position %" PRIu64 " at byte %"
                         PRIu32 " is ahead of the producer's %" PRIu64,

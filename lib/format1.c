@@ -133,9 +133,9 @@ f1_probe (blkring_device *device, uint32_t sector_size, struct ring *ring)
 }
 
 static uint32_t
-default_sector_size (const blkring_device *device)
+default_sector_size (const struct blkring_geometry *g)
 {
-  return max_u64 (device->geometry.sector_size, 512);
+  return max_u64 (g->sector_size, 512);
 }
 
 /* A flush after each: a crash in the middle leaves no ring rather than
@@ -164,14 +164,23 @@ write_head (blkring_device *device, unsigned char *sector, uint32_t s)
 }
 
 static int
+f1_create_check (const struct blkring_geometry *g,
+                 const struct blkring_create_options *o)
+{
+  uint32_t s = o->sector_size ? o->sector_size : default_sector_size (g);
+
+  return check_sector_size (g, s) == -1 ? -1 : check_size (g, s, EINVAL);
+}
+
+static int
 f1_create (blkring_device *device, const struct blkring_create_options *o)
 {
-  uint32_t s = o->sector_size ? o->sector_size : default_sector_size (device);
+  uint32_t s = o->sector_size ? o->sector_size
+    : default_sector_size (&device->geometry);
   unsigned char *sector;
   int r;
 
-  if (check_sector_size (&device->geometry, s) == -1 ||
-      check_size (&device->geometry, s, EINVAL) == -1)
+  if (f1_create_check (&device->geometry, o) == -1)
     return -1;
   sector = device_buffer (device, s);
   if (sector == NULL)
@@ -184,7 +193,7 @@ f1_create (blkring_device *device, const struct blkring_create_options *o)
 static int
 f1_wipe (blkring_device *device)
 {
-  uint32_t s = default_sector_size (device);
+  uint32_t s = default_sector_size (&device->geometry);
   unsigned char *sector;
   int r;
 
@@ -204,6 +213,7 @@ f1_wipe (blkring_device *device)
 const struct format format1 = {
   .number = 1,
   .probe = f1_probe,
+  .create_check = f1_create_check,
   .create = f1_create,
   .wipe = f1_wipe,
   .producer_open = f1_producer_open,

@@ -47,8 +47,15 @@ extern void f1_encode_pointer (unsigned char *sector, uint32_t sector_size,
                                unsigned side, const struct f1_pointer *v,
                                const char *queue, const char *client);
 /* -1 and EBADMSG; 'offset' of the sector on the device, for the message. */
+extern int f1_decode_position (const unsigned char *sector, unsigned side,
+                               uint64_t offset, struct f1_pointer *v);
+extern int f1_decode_flag (const unsigned char *sector, unsigned side,
+                           uint64_t offset, struct f1_pointer *v);
 extern int f1_decode_pointer (const unsigned char *sector, unsigned side,
                               uint64_t offset, struct f1_pointer *v);
+/* How they stand to each other. */
+extern int f1_check_positions (const struct ring *ring,
+                               const struct f1_pointers *v);
 /* Both sectors, and how they stand to each other. */
 extern int f1_decode_pointers (const unsigned char *sectors,
                                const struct ring *ring,

@@ -26,16 +26,16 @@ blkring_position_compare (blkring_position a, blkring_position b)
   return (a > b) - (a < b);
 }
 
-/* A sector that is written in parts is not written at once. */
+/* A pointer that is written in parts is not written at once.  Its content
+ * fits 512 bytes, whatever the sector size. */
 static int
 check_request_size (const struct ring *ring)
 {
   const uint32_t max = ring->device->geometry.max_request;
 
-  if (max != 0 && max < ring->sector_size)
+  if (max != 0 && max < 512)
     return set_error (EINVAL, "the device's largest request of %" PRIu32
-                      " bytes is smaller than the ring's sectors of %" PRIu32,
-                      max, ring->sector_size);
+                      " bytes is smaller than a pointer of 512", max);
   return 0;
 }
 
@@ -161,6 +161,19 @@ create_locked (blkring_device *device, const struct blkring_create_options *o)
       return -1;
   }
   return format->create (device, o);
+}
+
+int
+blkring_create_check (uint64_t size, uint32_t sector_size,
+                      const struct blkring_create_options *options)
+{
+  static const struct blkring_create_options defaults;
+  const struct blkring_create_options *o = options ? options : &defaults;
+  const struct format *format = format_by_number (o->format);
+  const struct blkring_geometry g = { .size = size,
+                                      .sector_size = sector_size };
+
+  return format ? format->create_check (&g, o) : -1;
 }
 
 int

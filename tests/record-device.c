@@ -211,6 +211,7 @@ static int
 record_flush (void *opaque)
 {
   struct record_device *rd = opaque;
+  void (*behind) (struct record_device *) = NULL;
   size_t i;
   int error;
 
@@ -226,8 +227,12 @@ record_flush (void *opaque)
       memcpy (rd->durable + rd->pending[i].offset, rd->pending[i].data,
               rd->pending[i].length);
     rd->nr_pending = 0;
+    behind = rd->behind_flush;
+    rd->behind_flush = NULL;
   }
   pthread_mutex_unlock (&rd->lock);
+  if (behind)
+    behind (rd);
   return answer (error, 0);
 }
 
@@ -376,6 +381,16 @@ record_device_poke (struct record_device *rd, uint64_t offset,
 {
   memcpy (rd->content + offset, bytes, length);
   memcpy (rd->durable + offset, bytes, length);
+}
+
+void
+record_device_write (struct record_device *rd, uint64_t offset,
+                     const void *bytes, size_t length)
+{
+  pthread_mutex_lock (&rd->lock);
+  memcpy (rd->content + offset, bytes, length);
+  add_pending (rd, bytes, length, offset);
+  pthread_mutex_unlock (&rd->lock);
 }
 
 /*---------------------------------------------------------------------*/

@@ -62,6 +62,8 @@ struct record_device {
                                 A smaller size: reads and writes end there */
   size_t short_count;        /* do at most so many bytes a request; 0 = all */
   bool interrupts;           /* each request fails with EINTR first */
+  /* Called once, behind the next flush, as if somebody else did it. */
+  void (*behind_flush) (struct record_device *rd);
 
   unsigned char *content, *durable;
   size_t allocated;          /* bytes of each: the first size */
@@ -128,6 +130,10 @@ extern size_t record_device_find (const struct record_device *rd,
 /* Change the content behind the back of whoever is attached.  Durable. */
 extern void record_device_poke (struct record_device *rd, uint64_t offset,
                                 const void *bytes, size_t length);
+
+/* The same, but not durable yet: as another host writes. */
+extern void record_device_write (struct record_device *rd, uint64_t offset,
+                                 const void *bytes, size_t length);
 
 /* A clock that stands still at *ns until the test moves it.  Sleeping
  * moves it, too. */

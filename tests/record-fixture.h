@@ -24,12 +24,12 @@
 #define SECTORS 16
 #define CAPACITY ((SECTORS - 3) * S)
 
-static unsigned by_flush = 0, by_fua = BLKRING_DEVICE_FUA;
-
-/* A test on each kind of device, for a table of tests. */
+/* A test on each kind of device, for a table of tests in a function.  The
+ * state is the flags of the device. */
 #define EACH(text, function) \
-  { text ", by flushes", function, NULL, NULL, &by_flush }, \
-  { text ", by FUA", function, NULL, NULL, &by_fua }
+  { text ", by flushes", function, NULL, NULL, &(unsigned) { 0 } }, \
+  { text ", by FUA", function, NULL, NULL, \
+    &(unsigned) { BLKRING_DEVICE_FUA } }
 
 static const struct blkring_attach_options careless = {
   .durability = BLKRING_DURABILITY_NONE,

@@ -410,7 +410,13 @@ create_over_a_ring_leaves_no_half_ring (void **state)
 static void
 erase_leaves_no_half_ring (void **state)
 {
+  struct record_device *rd = used_ring (state);
+
   assert_never_half (state, used_ring, erase, false);
+  assert_int_equal (erase (rd), 0);
+  assert_int_equal (rd->nr_pending, 0);
+  assert_memory_equal (rd->durable, "patternpattern", 14);
+  record_device_free (rd);
 }
 
 static void

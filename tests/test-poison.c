@@ -13,11 +13,42 @@
 static uint64_t now;
 static blkring_position position;
 
-static int
-small_push (struct fixture *f)
+static void
+ignore_pair (void *opaque, const char *key, const char *value)
 {
-  return blkring_producer_push (f->p, "x", 1, NULL);
+  (void) opaque;
+  (void) key;
+  (void) value;
 }
+
+static int
+ignore_item (void *opaque, const struct blkring_item *item)
+{
+  (void) opaque;
+  (void) item;
+  return 0;
+}
+
+#define CALL(name, call) \
+  static int name (struct fixture *f) { return call; }
+
+CALL (small_push, blkring_producer_push (f->p, "x", 1, NULL))
+CALL (small_append, blkring_producer_append (f->p, "x", 1, NULL))
+CALL (producer_advance, blkring_producer_advance (f->p, position))
+CALL (producer_state, blkring_producer_state (f->p))
+CALL (producer_wait, blkring_producer_wait (f->p, 1, 0))
+CALL (producer_debug_info,
+      blkring_producer_debug_info (f->p, ignore_pair, NULL))
+CALL (consumer_advance, blkring_consumer_advance (f->c, position))
+CALL (consumer_suspend, blkring_consumer_suspend (f->c))
+CALL (consumer_resume, blkring_consumer_resume (f->c))
+CALL (consumer_state, blkring_consumer_state (f->c))
+CALL (consumer_fold, blkring_consumer_fold (f->c, NULL, ignore_item, NULL))
+CALL (consumer_wait, blkring_consumer_wait (f->c, NULL, 0))
+CALL (consumer_wait_state,
+      blkring_consumer_wait_state (f->c, BLKRING_RUNNING, 0))
+CALL (consumer_debug_info,
+      blkring_consumer_debug_info (f->c, ignore_pair, NULL))
 
 static int
 large_push (struct fixture *f)
@@ -41,68 +72,6 @@ batch_append (struct fixture *f)
   struct iovec items[] = { { "x", 1 }, { "yy", 2 }, { NULL, 0 } };
 
   return blkring_producer_appendv (f->p, items, 3, NULL);
-}
-
-static int
-small_append (struct fixture *f)
-{
-  return blkring_producer_append (f->p, "x", 1, NULL);
-}
-
-static int
-producer_advance (struct fixture *f)
-{
-  return blkring_producer_advance (f->p, position);
-}
-
-static int
-producer_state (struct fixture *f)
-{
-  return blkring_producer_state (f->p);
-}
-
-static int
-producer_wait (struct fixture *f)
-{
-  return blkring_producer_wait (f->p, 1, 0);
-}
-
-static void
-ignore_pair (void *opaque, const char *key, const char *value)
-{
-  (void) opaque;
-  (void) key;
-  (void) value;
-}
-
-static int
-producer_debug_info (struct fixture *f)
-{
-  return blkring_producer_debug_info (f->p, ignore_pair, NULL);
-}
-
-static int
-consumer_advance (struct fixture *f)
-{
-  return blkring_consumer_advance (f->c, position);
-}
-
-static int
-consumer_suspend (struct fixture *f)
-{
-  return blkring_consumer_suspend (f->c);
-}
-
-static int
-consumer_resume (struct fixture *f)
-{
-  return blkring_consumer_resume (f->c);
-}
-
-static int
-consumer_state (struct fixture *f)
-{
-  return blkring_consumer_state (f->c);
 }
 
 static int
@@ -131,43 +100,11 @@ consumer_pop_copy (struct fixture *f)
 }
 
 static int
-ignore_item (void *opaque, const struct blkring_item *item)
-{
-  (void) opaque;
-  (void) item;
-  return 0;
-}
-
-static int
-consumer_fold (struct fixture *f)
-{
-  return blkring_consumer_fold (f->c, NULL, ignore_item, NULL);
-}
-
-static int
-consumer_wait (struct fixture *f)
-{
-  return blkring_consumer_wait (f->c, NULL, 0);
-}
-
-static int
-consumer_wait_state (struct fixture *f)
-{
-  return blkring_consumer_wait_state (f->c, BLKRING_RUNNING, 0);
-}
-
-static int
 consumer_position (struct fixture *f)
 {
   blkring_position ignored;
 
   return blkring_consumer_position (f->c, &ignored);
-}
-
-static int
-consumer_debug_info (struct fixture *f)
-{
-  return blkring_consumer_debug_info (f->c, ignore_pair, NULL);
 }
 
 typedef int (*call_fn) (struct fixture *f);
@@ -443,9 +380,9 @@ failed_read_poisons_nothing (void **state)
 }
 
 #define FAILING(text, calls, prepare, run) \
-  { text " that fails poisons, by flushes", fail_each, NULL, NULL, \
+  { "a failed " text " poisons, by flushes", fail_each, NULL, NULL, \
     &(struct operation) { 0, calls, prepare, run } }, \
-  { text " that fails poisons, by FUA", fail_each, NULL, NULL, \
+  { "a failed " text " poisons, by FUA", fail_each, NULL, NULL, \
     &(struct operation) { BLKRING_DEVICE_FUA, calls, prepare, run } }
 
 int
@@ -461,17 +398,17 @@ main (void)
     FAILING ("advance", producer_calls, pushed, producer_advance),
     FAILING ("append", producer_calls, nothing, small_append),
     FAILING ("append of a batch", producer_calls, nothing, batch_append),
-    FAILING ("an acknowledged suspend", producer_calls, suspend_requested,
+    FAILING ("acknowledgement of a suspend", producer_calls, suspend_requested,
              producer_state),
-    FAILING ("an acknowledged resume", producer_calls, resume_requested,
+    FAILING ("acknowledgement of a resume", producer_calls, resume_requested,
              producer_state),
-    FAILING ("a suspend that push acknowledges", producer_calls, suspend_requested,
+    FAILING ("acknowledgement within push", producer_calls, suspend_requested,
              small_push),
-    FAILING ("a suspend that wait acknowledges", producer_calls, suspend_requested,
+    FAILING ("acknowledgement within wait", producer_calls, suspend_requested,
              producer_wait),
-    FAILING ("the consumer's advance", consumer_calls, popped_durable,
+    FAILING ("advance of the consumer", consumer_calls, popped_durable,
              consumer_advance),
-    FAILING ("its advance over new items", consumer_calls, popped,
+    FAILING ("advance of the consumer over new items", consumer_calls, popped,
              consumer_advance),
     FAILING ("suspend", consumer_calls, nothing, consumer_suspend),
     FAILING ("resume", consumer_calls, suspended, consumer_resume),

@@ -72,7 +72,7 @@ static void
 warn_of_separator (struct consume *c, const struct blkring_item *item,
                    char separator)
 {
-  if (c->warned || item->length == 0 ||
+  if (c->warned || c->common.quiet || item->length == 0 ||
       memchr (item->data, separator, item->length) == NULL)
     return;
   c->warned = true;

@@ -75,9 +75,13 @@ report (const struct create *c, blkring_device *device, int kept)
 static int
 create (struct create *c)
 {
-  blkring_device *device = open_or_make (c);
+  blkring_device *device;
   int r, status;
 
+  /* Before a file is made or changes its size. */
+  if (c->has_size && blkring_create_check (c->size, 1, &c->options) == -1)
+    return fail_ring (&c->common);
+  device = open_or_make (c);
   if (device == NULL) {
     if (c->made_file)
       unlink (c->common.ring);

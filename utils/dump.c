@@ -141,7 +141,7 @@ run (struct dump *d)
   status = observer ? walk (d, observer) : fail_ring (&d->common);
   blkring_consumer_free (observer);
   blkring_device_close (device);
-  return finish_output (&d->common, status);
+  return status == STATUS_DONE ? finish_output (&d->common, status) : status;
 }
 
 static int

@@ -5,8 +5,10 @@
 
 #include <config.h>
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "img.h"
 
@@ -31,12 +33,28 @@ print_usage (FILE *to)
              subcommands[i]->summary);
 }
 
+/* A ring must not be opened in the place of a standard stream that the
+ * caller closed.  What stands there fails as a closed one does. */
+static void
+occupy_standard_streams (void)
+{
+  int fd;
+
+  do
+    fd = open ("/dev/null", fcntl (STDIN_FILENO, F_GETFD) == -1 ? O_WRONLY
+               : O_RDONLY);
+  while (fd >= 0 && fd <= STDERR_FILENO);
+  if (fd > STDERR_FILENO)
+    close (fd);
+}
+
 int
 main (int argc, char **argv)
 {
   static char name[] = "blkring-img";
   unsigned i;
 
+  occupy_standard_streams ();
   if (argc < 2) {
     print_usage (stderr);
     return STATUS_FAILED;

@@ -99,7 +99,8 @@ attach_options (const struct common *common);
 extern struct blkring_inspect_options
 inspect_options (const struct common *common);
 extern const char *state_in_words (enum blkring_state state);
-/* Texts that a device holds must not control the terminal.  In place. */
+/* Texts that a device holds must not control the terminal, and may not be
+ * UTF-8: '?' for what is not fit to print.  In place. */
 extern char *without_controls (char *text);
 /* "blkring-img: RING: what" on stderr; returns STATUS_FAILED. */
 extern int fail (const struct common *common, const char *fmt, ...)
@@ -111,7 +112,7 @@ extern int finish_output (const struct common *common, int status);
 
 /* progress.c: blkring_progress_fn, opaque is a struct progress. */
 struct progress {
-  bool enabled;
+  bool enabled, shown;
   int last;                  /* percent * 100 that was printed last */
 };
 extern void show_progress (void *opaque, uint64_t done, uint64_t total);

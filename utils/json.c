@@ -12,8 +12,7 @@
 
 #include "img.h"
 
-/* JSON is UTF-8; texts from a device may be any bytes.  What is not UTF-8
- * is shown as '?' where it is not ASCII. */
+/* JSON is UTF-8; texts from a device may be any bytes. */
 json_t *
 json_text (const char *text)
 {

@@ -16,12 +16,13 @@ show_progress (void *opaque, uint64_t done, uint64_t total)
   if (!progress->enabled || now == progress->last)
     return;
   progress->last = now;
+  progress->shown = true;
   fprintf (stderr, "    (%.2f/100%%)\r", now / 100.0);
 }
 
 void
 end_progress (struct progress *progress)
 {
-  if (progress->enabled)
+  if (progress->shown)
     fprintf (stderr, "\n");
 }

@@ -18,11 +18,14 @@
 char *
 without_controls (char *text)
 {
+  json_t *utf8 = json_string (text);
   char *p;
 
   for (p = text; *p; ++p)
-    if ((unsigned char) *p < ' ' || *p == 0x7f)
+    if ((unsigned char) *p < ' ' || *p == 0x7f ||
+        (!utf8 && (unsigned char) *p >= 0x80))
       *p = '?';
+  json_decref (utf8);
   return text;
 }
 
