@@ -136,7 +136,7 @@ attached () {
 # Wait until the command succeeds.
 eventually () {
   local i
-  for ((i = 0; i < 1000; i++)); do
+  for ((i = 0; i < 2000; i++)); do
     if "$@"; then return 0; fi
     sleep 0.01
   done
@@ -166,7 +166,7 @@ store () {
   succeeds produce --framing=null ring <items
 }
 
-# A value of info, and what it must be.
+# A value of info, whether it is this, and that all of them are: KEY VALUE...
 field () {
   blkring-img info --output=json "${2-ring}" | jq -r ".\"$1\""
 }
@@ -176,9 +176,16 @@ is () {
 }
 
 must_be () {
-  local value
-  value=$(field "$1")
-  [ "$value" = "$2" ] || fail "$1 is $value and not $2"
+  local keys=() wanted=() found
+  while [ $# -gt 0 ]; do
+    keys+=(".\"$1\"")
+    wanted+=("$2")
+    shift 2
+  done
+  found=$(blkring-img info --output=json ring |
+    jq -r "$(IFS=,; echo "${keys[*]}")")
+  [ "$found" = "$(printf '%s\n' "${wanted[@]}")" ] ||
+    fail "wanted: ${keys[*]}" "${wanted[@]}" "found:" "$found"
 }
 
 state_is () {

@@ -100,8 +100,8 @@ holds () {
 
 @test "produce goes on behind what is in the ring" {
   local name
-  for name in a3-example-produced d1-pushed-not-advanced c1-wrap \
-    c2-wrap-header-last-word h1-4k-six-items h2-4k-wrap j1-journal; do
+  for name in d1-pushed-not-advanced c1-wrap c2-wrap-header-last-word \
+    h2-4k-wrap; do
     fixture $name
     { framed $name; frame one two; } >wanted
     printf 'one\ntwo\n' | succeeds produce ring
@@ -463,9 +463,10 @@ waits_with_input_read () {
   for name in "${copies[@]}"; do
     succeeds consume --until-empty --framing=length "$name"
     cat out >>all
-    [ "$(field items "$name")" = 0 ] || fail "$name is not empty"
     succeeds check "$name"
+    blkring-img info --output=json "$name" >>left
   done
+  jq -se 'all (.items == 0 and .used == 0)' left
   manifest '.fixtures[].items[].hex' | perl -ne 'chomp;
     $_ = pack "H*", $_; print pack ("V", length), $_' | cmp - all
 }
@@ -532,8 +533,7 @@ waits_with_input_read () {
   fixture b1-six-items
   succeeds consume --count=2 --framing=length ring
   frame '' J | cmp - out
-  must_be items 4
-  must_be consumer 12
+  must_be items 4 consumer 12
   succeeds consume --count=4 --framing=none ring
   must_be items 0
 }
@@ -798,10 +798,10 @@ round_trip () {
 }
 
 @test "random items go through the smallest rings" {
-  random_items 60 508 >input
-  round_trip 2K 512 60
-  random_items 60 4092 >input
-  round_trip 16K 4096 60
+  random_items 25 508 >input
+  round_trip 2K 512 25
+  random_items 25 4092 >input
+  round_trip 16K 4096 25
 }
 
 @test "small items go through the smallest ring, and empty ones" {

@@ -219,6 +219,22 @@ pop_copy_needs_no_buffer_of_the_handle (void **state)
   assert_true (is_payload (two, 99, 2));
 }
 
+static void
+popped_data_stays_until_the_next_pop (void **state)
+{
+  struct test_ring *t = *state;
+  struct blkring_item item;
+
+  attach_both (t, NULL);
+  assert_ok (append_seed (t->p, 700, 1, NULL));
+  assert_ok (blkring_consumer_pop (t->c, NULL, &item));
+  assert_ok (blkring_consumer_advance (t->c, item.next));
+  assert_ok (append_seed (t->p, t->capacity - 4, 2, NULL));
+  assert_ok (blkring_consumer_wait (t->c, NULL, 0));
+  assert_returns (BLKRING_RUNNING, blkring_consumer_state (t->c));
+  assert_true (is_payload (item.data, 700, 1));
+}
+
 struct visits {
   unsigned nr, stop_at;
 };
@@ -289,6 +305,10 @@ items_that_never_fit_are_refused_with_numbers (void **state)
   assert_fails (EMSGSIZE, blkring_consumer_pop (t->c, NULL, &item));
   assert_message ("1001");
   assert_message ("1000");
+  /* It can be left out. */
+  assert_int_equal (item.length, 1001);
+  assert_ok (blkring_consumer_advance (t->c, item.next));
+  take_seed (t->c, 1000, 2);
 }
 
 static void
@@ -968,6 +988,7 @@ main (void)
     IN_EACH_KIND (suspend_and_resume_step_by_step),
     IN_EACH_KIND (wait_ends_when_the_other_side_did_it),
     IN_MEMORY (pop_copy_needs_no_buffer_of_the_handle),
+    IN_MEMORY (popped_data_stays_until_the_next_pop),
     IN_MEMORY (detach_drops_what_was_not_advanced),
     IN_MEMORY (items_that_never_fit_are_refused_with_numbers),
     IN_MEMORY (producer_advances_to_what_it_pushed_alone),

@@ -312,6 +312,9 @@ assert_size_refused (uint64_t size, uint32_t device_sector, uint32_t sector,
   assert_fails (EINVAL, blkring_create (device, &o));
   assert_message (first);
   assert_message (second);
+  assert_fails (EINVAL, blkring_create_check (size, device_sector, &o));
+  assert_message (first);
+  assert_message (second);
   if (size > 0)
     assert_false (is_ring (device));
   blkring_device_close (device);
@@ -362,6 +365,7 @@ sector_size_is_the_device_s_or_the_caller_s (void **state)
   for (i = 0; i < LENGTH (cases); ++i) {
     device = memory (65536, cases[i].device);
     o.sector_size = cases[i].asked;
+    assert_ok (blkring_create_check (65536, cases[i].device, &o));
     assert_returns (0, blkring_create (device, &o));
     assert_empty_ring (device, cases[i].made);
     assert_returns (1, blkring_create (device, NULL));

@@ -445,119 +445,186 @@ signal_interrupts_a_wait (void **state)
   assert_int_equal (join_child (&child), 0);
 }
 
-/* A device in memory with a watch, which does what the test wants. */
-struct watched {
+/*---------------------------------------------------------------------*/
+/* What happens at the worst moment: a device object for the same memory,
+ * with a watch, that calls the test in between.                         */
+
+struct hooked {
   struct test_ring *t;
-  bool append_in_watch, append_in_wait, interrupt;
-  unsigned watches, waits, unwatches;
+  void (*read_data) (struct hooked *h); /* before data are read */
+  void (*watch) (struct hooked *h);
+  void (*wait) (struct hooked *h);
+  bool interrupt;
+  unsigned reads, watches, waits, unwatches;
   int timeout_ms;
 };
 
 static int
-watched_geometry (void *opaque, struct blkring_geometry *g)
+hooked_geometry (void *opaque, struct blkring_geometry *g)
 {
-  struct watched *w = opaque;
+  struct hooked *h = opaque;
 
-  return blkring_device_geometry (w->t->device, g);
+  return blkring_device_geometry (h->t->device, g);
 }
 
 static ssize_t
-watched_pread (void *opaque, void *buf, size_t count, uint64_t offset)
+hooked_pread (void *opaque, void *buf, size_t count, uint64_t offset)
 {
-  struct watched *w = opaque;
+  struct hooked *h = opaque;
 
-  return blkring_device_read (w->t->device, buf, count, offset) == -1
+  if (offset >= 3 * h->t->sector_size && h->read_data) {
+    h->reads++;
+    h->read_data (h);
+  }
+  return blkring_device_read (h->t->device, buf, count, offset) == -1
     ? -1 : (ssize_t) count;
 }
 
 static ssize_t
-watched_pwrite (void *opaque, const void *buf, size_t count, uint64_t offset,
-                unsigned flags)
+hooked_pwrite (void *opaque, const void *buf, size_t count, uint64_t offset,
+               unsigned flags)
 {
-  struct watched *w = opaque;
+  struct hooked *h = opaque;
 
   (void) flags;
-  return blkring_device_write (w->t->device, buf, count, offset) == -1
+  return blkring_device_write (h->t->device, buf, count, offset) == -1
     ? -1 : (ssize_t) count;
 }
 
 static int
-watched_flush (void *opaque)
+hooked_flush (void *opaque)
 {
   (void) opaque;
   return 0;
 }
 
 static void *
-watched_watch (void *opaque)
+hooked_watch (void *opaque)
 {
-  struct watched *w = opaque;
+  struct hooked *h = opaque;
 
-  w->watches++;
-  if (w->append_in_watch)
-    assert_ok (append_seed (w->t->p, 10, 0, NULL));
-  return w;
+  h->watches++;
+  if (h->watch)
+    h->watch (h);
+  return h;
 }
 
 static int
-watched_wait (void *watch, int timeout_ms)
+hooked_wait (void *watch, int timeout_ms)
 {
-  struct watched *w = watch;
+  struct hooked *h = watch;
 
-  w->waits++;
-  w->timeout_ms = timeout_ms;
-  if (w->interrupt) {
+  h->waits++;
+  h->timeout_ms = timeout_ms;
+  if (h->interrupt) {
     errno = EINTR;
     return -1;
   }
-  if (w->append_in_wait)
-    assert_ok (append_seed (w->t->p, 10, 0, NULL));
+  if (h->wait)
+    h->wait (h);
   return 1;
 }
 
 static void
-watched_unwatch (void *watch)
+hooked_unwatch (void *watch)
 {
-  struct watched *w = watch;
+  struct hooked *h = watch;
 
-  w->unwatches++;
+  h->unwatches++;
+}
+
+static blkring_device *
+open_hooked (struct hooked *h)
+{
+  static const struct blkring_device_ops ops = {
+    .struct_size = sizeof ops, .geometry = hooked_geometry,
+    .pread = hooked_pread, .pwrite = hooked_pwrite, .flush = hooked_flush,
+    .watch = hooked_watch, .watch_wait = hooked_wait,
+    .unwatch = hooked_unwatch,
+  };
+  blkring_device *device = blkring_device_new (&ops, h);
+
+  assert_handle (device);
+  return device;
+}
+
+static void
+append_ten (struct hooked *h)
+{
+  assert_ok (append_seed (h->t->p, 10, 0, NULL));
 }
 
 static void
 change_between_look_and_sleep_is_not_missed (void **state)
 {
-  const struct blkring_device_ops ops = {
-    .struct_size = sizeof ops, .geometry = watched_geometry,
-    .pread = watched_pread, .pwrite = watched_pwrite,
-    .flush = watched_flush, .watch = watched_watch,
-    .watch_wait = watched_wait, .unwatch = watched_unwatch,
-  };
   struct test_ring *t = *state;
-  struct watched w = { .t = t, .append_in_watch = true };
-  blkring_device *device = blkring_device_new (&ops, &w);
+  struct hooked h = { .t = t, .watch = append_ten };
+  blkring_device *device = open_hooked (&h);
 
-  assert_handle (device);
   t->p = blkring_producer_attach (t->device, NULL);
   t->c = blkring_consumer_attach (device, NULL);
   assert_handle (t->p);
   assert_handle (t->c);
   assert_ok (blkring_consumer_wait (t->c, NULL, 60000));
-  assert_int_equal (w.watches, 1);
-  assert_int_equal (w.waits, 0);
+  assert_int_equal (h.watches, 1);
+  assert_int_equal (h.waits, 0);
   take_seed (t->c, 10, 0);
 
-  w.append_in_watch = false;
-  w.append_in_wait = true;
+  h.watch = NULL;
+  h.wait = append_ten;
   assert_ok (blkring_consumer_wait (t->c, NULL, 300));
-  assert_int_equal (w.waits, 1);
-  assert_in_range (w.timeout_ms, 1, 300);
+  assert_int_equal (h.waits, 1);
+  assert_in_range (h.timeout_ms, 1, 300);
   take_seed (t->c, 10, 0);
 
-  w.interrupt = true;
+  h.interrupt = true;
   assert_fails (EINTR, blkring_consumer_wait (t->c, NULL, 60000));
-  assert_int_equal (w.waits, 2);
+  assert_int_equal (h.waits, 2);
   detach_both (t);
-  assert_int_equal (w.watches, w.unwatches);
+  assert_int_equal (h.watches, h.unwatches);
+  blkring_device_close (device);
+}
+
+/* All the items that the observer knows of are freed, and others written
+ * where they lay; three times. */
+static void
+replace_items (struct hooked *h)
+{
+  const unsigned old = h->reads - 1;
+  unsigned i;
+
+  if (h->reads > 3)
+    return;
+  for (i = 0; i < 10; ++i)
+    take_seed (h->t->c, 800 - old, 10 * old + i);
+  for (i = 0; i < 10; ++i)
+    assert_ok (append_seed (h->t->p, 800 - h->reads, 10 * h->reads + i,
+                            NULL));
+}
+
+static void
+observer_never_gets_what_was_overwritten_meanwhile (void **state)
+{
+  struct test_ring *t = *state;
+  struct hooked h = { .t = t };
+  blkring_device *device = open_hooked (&h);
+  blkring_consumer *o;
+  blkring_position old = 0, now;
+  unsigned i;
+
+  attach_both (t, NULL);
+  for (i = 0; i < 10; ++i)
+    assert_ok (append_seed (t->p, 800, i, NULL));
+  o = blkring_consumer_attach (device, &observer);
+  assert_handle (o);
+  h.read_data = replace_items;
+  pop_seed (o, NULL, 797, 30);
+  assert_true (h.reads > 3);
+  assert_ok (blkring_consumer_position (o, &now));
+  assert_true (blkring_position_compare (old, now) < 0);
+  assert_fails (EINVAL, blkring_consumer_pop (
+                  o, &old, &(struct blkring_item) { 0 }));
+  blkring_consumer_free (o);
   blkring_device_close (device);
 }
 
@@ -579,6 +646,7 @@ main (void)
     IN_MEMORY (signal_interrupts_a_wait),
     IN_FILE (signal_interrupts_a_wait),
     IN_MEMORY (change_between_look_and_sleep_is_not_missed),
+    IN_MEMORY (observer_never_gets_what_was_overwritten_meanwhile),
   };
 
   return cmocka_run_group_tests_name ("locks", tests, NULL, NULL);
