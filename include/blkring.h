@@ -281,8 +281,16 @@ enum blkring_state {
 
 struct blkring_create_options {
   unsigned flags;            /* BLKRING_CREATE_* */
-  unsigned format;           /* 0 = default, 1 = MirageOS compatible */
+  unsigned format;           /* 2; 1 = MirageOS compatible; 0 = 1 */
   uint32_t sector_size;      /* format 1: 512 or 4096; 0 = the device's */
+  /* Format 2. */
+  uint32_t block_size;       /* bytes: a power of two, 512 … 65536, at least
+                                the device's sector; 0 = 4096.  Each push
+                                takes a whole number of blocks */
+  unsigned consumers;        /* 1 … 64, each of which gets every item; 0 = 1 */
+  uint64_t largest_frame;    /* bytes that one push may take, a multiple of
+                                block_size; 0 = 4 MiB, or the capacity */
+  const char *label;         /* at most 64 bytes; NULL = "" */
   uint64_t reserved[8];      /* zero */
 };
 
@@ -332,6 +340,9 @@ enum blkring_durability {
 #define BLKRING_ATTACH_FORCE    2 /* observer: suspend and resume also where
                                      locks cannot reach the consumer */
 
+#define BLKRING_ATTACH_TAKEOVER 4 /* format 2: replace an owner that may be
+                                     alive; waits two poll intervals */
+
 struct blkring_attach_options {
   const char *queue;         /* NULL = "unknown" */
   const char *client;        /* NULL = "unknown" */
@@ -344,6 +355,7 @@ struct blkring_attach_options {
   uint32_t poll_limit;       /* milliseconds, 0 = 100: how slow wait polls at
                                 most where it has to poll */
   uint32_t sector_size;      /* format 1: 512 or 4096; 0 = probe */
+  unsigned consumer;         /* which one, from 0 */
   const struct blkring_clock *clock; /* NULL = the system's */
   uint64_t reserved[8];      /* zero */
 };
@@ -523,8 +535,26 @@ extern void blkring_consumer_free (blkring_consumer *consumer);
 
 #define BLKRING_TEXT_SIZE 385
 
+enum blkring_owner {
+  BLKRING_OWNER_NONE,        /* nobody, or one that detached */
+  BLKRING_OWNER_ALIVE,       /* a process on this host */
+  BLKRING_OWNER_DEAD,        /* was one */
+  BLKRING_OWNER_ELSEWHERE,   /* on another host, nobody knows */
+};
+
+/* One side of a ring of format 2. */
+struct blkring_side_info {
+  enum blkring_owner owner;
+  char queue[129], client[129], host[65];
+  uint64_t process;
+  uint64_t since;            /* ns since 1970, of its last record */
+  bool enabled;              /* consumers */
+  blkring_position position;
+  uint64_t items, bytes;     /* consumers: unread; bytes of the data area */
+};
+
 struct blkring_info {
-  unsigned format;           /* 1 */
+  unsigned format;           /* 1 or 2 */
   uint32_t sector_size;      /* bytes */
   uint64_t capacity;         /* bytes of the data area */
   blkring_position producer; /* the end of what is exposed */
@@ -537,6 +567,19 @@ struct blkring_info {
   enum blkring_state state;
   char producer_text[BLKRING_TEXT_SIZE]; /* NUL-ended, may be "" */
   char consumer_text[BLKRING_TEXT_SIZE];
+  /* Format 2.  'consumer', 'used', 'items' and what follows them are of the
+   * enabled consumer that is farthest behind. */
+  uint32_t block_size;       /* bytes */
+  uint64_t largest_frame;    /* bytes */
+  unsigned char uuid[16];
+  char label[65];
+  uint64_t created;          /* ns since 1970 */
+  uint64_t epoch;            /* of the producer */
+  uint64_t staged;           /* bytes that were pushed and not exposed */
+  bool unflushed;            /* was used with durability none */
+  unsigned nr_consumers;
+  struct blkring_side_info producer_side;
+  struct blkring_side_info consumers[64];
   uint64_t reserved[8];
 };
 
@@ -551,7 +594,12 @@ extern int blkring_inspect (blkring_device *device,
                             const struct blkring_inspect_options *options,
                             struct blkring_info *info);
 
+enum blkring_finding_kind {
+  BLKRING_FINDING_CORRUPTION,
+  BLKRING_FINDING_LEAK,      /* space in use that nothing needs */
+};
 struct blkring_finding {
+  enum blkring_finding_kind kind;
   uint64_t offset;           /* byte on the device */
   const char *message;       /* one line */
 };
@@ -573,6 +621,8 @@ enum blkring_region_kind {
   BLKRING_REGION_CONSUMER,
   BLKRING_REGION_UNREAD,
   BLKRING_REGION_FREE,
+  BLKRING_REGION_CONTROL,    /* format 2: requests to suspend */
+  BLKRING_REGION_OUTSIDE,    /* behind the ring, not touched */
 };
 struct blkring_region {
   uint64_t offset, length;   /* bytes on the device */

@@ -31,7 +31,10 @@ become_owner (blkring_consumer *c)
   if (c->h.flushes && device->geometry.flags & BLKRING_DEVICE_NO_FLUSH)
     return set_error (ENOTSUP, "the device cannot make writes durable: only "
                       "durability none works on it");
-  if (owner_lock (device, SIDE_CONSUMER) == 0)
+  if (c->h.ring.read_only)
+    return set_error (EROFS, "the ring has features that forbid this version "
+                      "to write");
+  if (owner_lock (device, SIDE_CONSUMER + c->index) == 0)
     return 0;
   if (errno == EBUSY &&
       c->h.ring.format->texts (&c->h.ring, texts[0], texts[1]) == 0 &&
@@ -48,6 +51,10 @@ attach (blkring_consumer *c, blkring_device *device,
     return -1;
   c->observer = o && o->flags & BLKRING_ATTACH_OBSERVER;
   c->force = o && o->flags & BLKRING_ATTACH_FORCE;
+  c->index = o ? o->consumer : 0;
+  if (c->index >= c->h.ring.consumers)
+    return set_error (EINVAL, "there is no consumer %u: the ring has %u, "
+                      "counted from 0", c->index, c->h.ring.consumers);
   if (!c->observer && become_owner (c) == -1)
     return -1;
   c->h.attached = true;
@@ -295,7 +302,7 @@ check_reach (blkring_consumer *c)
 
   if (device->geometry.flags & BLKRING_DEVICE_READ_ONLY)
     return set_error (EROFS, "the device was opened read-only");
-  if (!c->observer || c->force ||
+  if (!c->observer || c->force || c->h.ring.format->request_apart ||
       !(device->geometry.flags & BLKRING_DEVICE_SHARED))
     return 0;
   r = owner_test (device, SIDE_CONSUMER);
@@ -371,11 +378,7 @@ item_ready_locked (blkring_consumer *c, const blkring_position *from)
       (c->observer && format->consumer_look (c) == -1))
     return -1;
   at = from ? *from : c->position;
-  if (check_from (c, at) == -1)
-    return -1;
-  if (at >= c->limit && format->consumer_look (c) == -1)
-    return -1;
-  return at < c->limit;
+  return check_from (c, at) == -1 ? -1 : format->has_item (c, at);
 }
 
 static int
@@ -461,7 +464,7 @@ blkring_consumer_detach (blkring_consumer *c)
   }
   c->h.ring.format->consumer_close (c);
   if (!c->observer)
-    owner_unlock (c->h.ring.device, SIDE_CONSUMER);
+    owner_unlock (c->h.ring.device, SIDE_CONSUMER + c->index);
   c->h.attached = false;
   pthread_mutex_unlock (&c->h.lock);
   return 0;

@@ -29,6 +29,14 @@ struct ring {
   uint64_t data_offset;      /* bytes, on the device */
   uint64_t capacity;         /* bytes of the data area */
   uint64_t largest_item;     /* bytes, that the empty ring can take */
+  /* Of format 2 alone. */
+  uint32_t block_size;
+  unsigned consumers;
+  uint64_t largest_frame;
+  unsigned char uuid[16];
+  char label[65];
+  uint64_t created;          /* ns since 1970 */
+  bool read_only;            /* has features that forbid us to write */
 };
 
 /* What producer and consumer have in common. */
@@ -40,6 +48,7 @@ struct handle {
   uint64_t largest_item;     /* bytes, of attach */
   uint64_t poll_interval;    /* ns */
   uint64_t poll_limit;       /* ns */
+  bool takeover;
   struct blkring_clock clock;
   bool real_clock;
   bool attached;
@@ -63,6 +72,7 @@ struct blkring_producer {
 
 struct blkring_consumer {
   struct handle h;
+  unsigned index;            /* which consumer */
   bool observer;
   bool force;
   uint64_t position;         /* everything before is freed */
@@ -76,6 +86,8 @@ struct blkring_consumer {
 
 struct format {
   unsigned number;
+  /* A request to suspend rewrites nothing that the consumer writes. */
+  bool request_apart;
 
   /* Is it here?  1 and the ring, 0, or -1.  'sector_size' 0 = find out. */
   int (*probe) (blkring_device *device, uint32_t sector_size,
@@ -104,6 +116,9 @@ struct format {
                 uint64_t needed, bool expose);
   int (*expose) (blkring_producer *p, uint64_t position);
   int (*acknowledge) (blkring_producer *p, bool suspend);
+  /* May be NULL.  Called after a look, before a push fails for want of
+   * space. */
+  int (*full) (blkring_producer *p);
 
   int (*consumer_open) (blkring_consumer *c);
   void (*consumer_close) (blkring_consumer *c);
@@ -113,6 +128,9 @@ struct format {
    * their number, or -1 and EAGAIN. */
   ssize_t (*read) (blkring_consumer *c, uint64_t from,
                    struct blkring_item *items, size_t max);
+  /* Can an item be popped at 'at'?  1, 0, -1.  Like the next two, it leaves
+   * alone what 'read' handed out. */
+  int (*has_item) (blkring_consumer *c, uint64_t at);
   /* Is this where an item starts or the last one ends?  Up to 'popped'.
    * 1, 0, -1. */
   int (*is_boundary) (blkring_consumer *c, uint64_t position);
@@ -127,7 +145,7 @@ struct format {
   int (*map) (const struct ring *ring, blkring_map_fn fn, void *opaque);
 };
 
-extern const struct format format1;
+extern const struct format format1, format2;
 
 /* Formats by probe order, NULL-ended. */
 extern const struct format *const formats[];
@@ -135,6 +153,13 @@ extern const struct format *const formats[];
 /* ring.c: find the ring on a device.  -1, EMEDIUMTYPE: there is none. */
 extern int ring_open (blkring_device *device, uint32_t sector_size,
                       struct ring *ring);
+
+/* Where a position lies on the device. */
+extern uint64_t ring_offset (const struct ring *ring, uint64_t position);
+/* Read stream positions [from, to), whole sectors or blocks, at most the
+ * capacity: one request, or two around the end of the data area. */
+extern int ring_read (const struct ring *ring, void *buf, uint64_t from,
+                      uint64_t to);
 
 /* blank.c: 1 when the device is blank, 0 when not and 'what' says what is
  * there, -1 error. */

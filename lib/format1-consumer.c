@@ -150,7 +150,7 @@ fill_window (blkring_consumer *c, struct window *w, uint64_t from,
     w->size = size;
   }
   w->start = w->end = 0;
-  if (f1_read_stream (ring, w->data, start, end) == -1)
+  if (ring_read (ring, w->data, start, end) == -1)
     return -1;
   w->start = start;
   w->end = min_u64 (end, c->limit);
@@ -226,6 +226,14 @@ f1_read (blkring_consumer *c, uint64_t from, struct blkring_item *items,
     return set_error (EAGAIN, "there is nothing to pop at position %" PRIu64,
                       from);
   return n;
+}
+
+int
+f1_has_item (blkring_consumer *c, uint64_t at)
+{
+  if (at >= c->limit && f1_consumer_look (c) == -1)
+    return -1;
+  return at < c->limit;
 }
 
 /* Walk from the last known start of an item.  Not through the window

@@ -107,7 +107,7 @@ walk (const struct ring *ring, uint64_t from, uint64_t to,
     if (from < start || from >= end) {
       start = round_down (from, s);
       end = min_u64 (start + CHUNK, round_up (to, s));
-      r = f1_read_stream (ring, buf, start, end);
+      r = ring_read (ring, buf, start, end);
       if (r == -1)
         break;
     }
@@ -286,7 +286,7 @@ static unsigned
 add_regions (const struct ring *ring, struct blkring_region *r, uint64_t from,
              uint64_t length, enum blkring_region_kind kind)
 {
-  uint64_t offset = f1_offset (ring, from);
+  uint64_t offset = ring_offset (ring, from);
   uint64_t end = ring->data_offset + ring->capacity;
   uint64_t first = min_u64 (length, end - offset);
   unsigned n = 0;

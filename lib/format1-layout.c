@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * Encode and decode what format 1 has on disk (format1.h has the table).
- * Nothing here does I/O, but f1_read_stream, which knows how the data area
- * wraps.
+ * Nothing here does I/O.
  */
 
 #include <config.h>
@@ -172,34 +171,10 @@ f1_decode_length (const unsigned char *p, uint64_t position, uint64_t unread,
 {
   *length = get_le32 (p);
   if (*length > F1_LARGEST_LENGTH || f1_item_size (*length) > unread)
-    return set_corrupt (f1_offset (ring, position), "item at position %"
+    return set_corrupt (ring_offset (ring, position), "item at position %"
                         PRIu64 " (byte %" PRIu64 ") has length %" PRIu32
                         ", but only %" PRIu64 " bytes are unread there",
-                        position, f1_offset (ring, position), *length,
+                        position, ring_offset (ring, position), *length,
                         unread);
-  return 0;
-}
-
-uint64_t
-f1_offset (const struct ring *ring, uint64_t position)
-{
-  return ring->data_offset + position % ring->capacity;
-}
-
-int
-f1_read_stream (const struct ring *ring, void *buf, uint64_t from,
-                uint64_t to)
-{
-  char *p = buf;
-  uint64_t offset, n;
-
-  while (from < to) {
-    offset = f1_offset (ring, from);
-    n = min_u64 (to - from, ring->data_offset + ring->capacity - offset);
-    if (device_pread (ring->device, p, n, offset) == -1)
-      return -1;
-    p += n;
-    from += n;
-  }
   return 0;
 }

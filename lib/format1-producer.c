@@ -184,7 +184,7 @@ load_sectors (struct writer *w, uint64_t end)
   const uint32_t size = ring->sector_size;
 
   if (!s->tail_known && w->p->tail != w->first) {
-    if (f1_read_stream (ring, s->tail_sector, w->first,
+    if (ring_read (ring, s->tail_sector, w->first,
                         w->first + size) == -1)
       return -1;
     s->tail_known = true;
@@ -202,7 +202,7 @@ load_sectors (struct writer *w, uint64_t end)
     memcpy (s->last_sector, s->tail_sector, size);
     return 0;
   }
-  return f1_read_stream (ring, s->last_sector, w->last, w->last + size);
+  return ring_read (ring, s->last_sector, w->last, w->last + size);
 }
 
 /* Items that go all around the ring end in the sector that they began in:
@@ -229,7 +229,7 @@ write_out (struct writer *w, bool finish)
 
   keep_head (w);
   while (w->fill > 0) {
-    offset = f1_offset (ring, w->start);
+    offset = ring_offset (ring, w->start);
     n = min_u64 (w->fill, ring->data_offset + ring->capacity - offset);
     if (finish && w->requests == 0 && n == w->fill)
       return handle_write_durable (&w->p->h, from, n, offset);

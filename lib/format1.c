@@ -122,8 +122,10 @@ f1_probe (blkring_device *device, uint32_t sector_size, struct ring *ring)
       check_size (g, s, sector_size ? EINVAL : EBADMSG) == -1)
     return -1;
 
+  memset (ring, 0, sizeof *ring);
   ring->device = device;
   ring->format = &format1;
+  ring->consumers = 1;
   ring->sector_size = s;
   ring->data_offset = F1_DATA_SECTOR * (uint64_t) s;
   ring->capacity = g->size - ring->data_offset;
@@ -227,6 +229,7 @@ const struct format format1 = {
   .consumer_close = f1_consumer_close,
   .consumer_look = f1_consumer_look,
   .read = f1_read,
+  .has_item = f1_has_item,
   .is_boundary = f1_is_boundary,
   .free_to = f1_free_to,
   .request = f1_request,

@@ -67,14 +67,6 @@ extern int f1_decode_length (const unsigned char *p, uint64_t position,
                              uint32_t *length);
 extern uint64_t f1_item_size (uint64_t length);
 
-/* Where a position lies on the device. */
-extern uint64_t f1_offset (const struct ring *ring, uint64_t position);
-
-/* Read stream positions [from, to) into buf, both multiples of the sector
- * size, at most the capacity: one request, or two around the end. */
-extern int f1_read_stream (const struct ring *ring, void *buf, uint64_t from,
-                           uint64_t to);
-
 /* format1-inspect.c */
 extern int f1_read_pointers (const struct ring *ring, unsigned char *sectors,
                              struct f1_pointers *v);
@@ -96,6 +88,7 @@ extern void f1_consumer_close (blkring_consumer *c);
 extern int f1_consumer_look (blkring_consumer *c);
 extern ssize_t f1_read (blkring_consumer *c, uint64_t from,
                         struct blkring_item *items, size_t max);
+extern int f1_has_item (blkring_consumer *c, uint64_t at);
 extern int f1_is_boundary (blkring_consumer *c, uint64_t position);
 extern int f1_free_to (blkring_consumer *c, uint64_t position);
 extern int f1_request (blkring_consumer *c, bool suspend);

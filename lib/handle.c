@@ -60,6 +60,7 @@ handle_init (struct handle *h, blkring_device *device,
   h->largest_item = o->largest_item ? o->largest_item : DEFAULT_LARGEST_ITEM;
   h->poll_interval = (o->poll_interval ? o->poll_interval : 100) * NS_PER_MS;
   h->poll_limit = (o->poll_limit ? o->poll_limit : 100) * NS_PER_MS;
+  h->takeover = o->flags & BLKRING_ATTACH_TAKEOVER;
   h->real_clock = o->clock == NULL;
   if (o->clock)
     h->clock = *o->clock;

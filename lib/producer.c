@@ -63,6 +63,9 @@ attach (blkring_producer *p, blkring_device *device,
   if (p->h.flushes && device->geometry.flags & BLKRING_DEVICE_NO_FLUSH)
     return set_error (ENOTSUP, "the device cannot make writes durable: only "
                       "durability none works on it");
+  if (p->h.ring.read_only)
+    return set_error (EROFS, "the ring has features that forbid this version "
+                      "to write");
   format = p->h.ring.format;
   if (owner_lock (device, SIDE_PRODUCER) == -1) {
     char texts[2][BLKRING_TEXT_SIZE];
@@ -119,10 +122,13 @@ find_space (blkring_producer *p, uint64_t needed)
     return -1;
   if (p->suspend)
     return set_error (ESHUTDOWN, "the ring is suspended");
-  if (!fits (p, p->freed_seen, needed))
+  if (!fits (p, p->freed_seen, needed)) {
+    if (p->h.ring.format->full && p->h.ring.format->full (p) == -1)
+      return -1;
     return set_error (EAGAIN, "the ring is full: %" PRIu64 " bytes needed, %"
                       PRIu64 " free", needed,
                       p->h.ring.capacity - (p->tail - p->freed_seen));
+  }
   return flush (p);
 }
 

@@ -18,7 +18,8 @@
 
 #define ERASE_CHUNK (UINT64_C (1) << 20)
 
-const struct format *const formats[] = { &format1, NULL };
+const struct format *const formats[] = { &format2, &format1, NULL };
+static const struct format *const default_format = &format1;
 
 int
 blkring_position_compare (blkring_position a, blkring_position b)
@@ -58,6 +59,30 @@ ring_open (blkring_device *device, uint32_t sector_size, struct ring *ring)
                     "makes one)");
 }
 
+uint64_t
+ring_offset (const struct ring *ring, uint64_t position)
+{
+  return ring->data_offset + position % ring->capacity;
+}
+
+int
+ring_read (const struct ring *ring, void *buf, uint64_t from,
+                uint64_t to)
+{
+  char *p = buf;
+  uint64_t offset, n;
+
+  while (from < to) {
+    offset = ring_offset (ring, from);
+    n = min_u64 (to - from, ring->data_offset + ring->capacity - offset);
+    if (device_pread (ring->device, p, n, offset) == -1)
+      return -1;
+    p += n;
+    from += n;
+  }
+  return 0;
+}
+
 /* Both sides, so that nobody is attached meanwhile. */
 static int
 lock_sides (blkring_device *device)
@@ -80,13 +105,14 @@ unlock_sides (blkring_device *device)
   owner_unlock (device, SIDE_PRODUCER);
 }
 
+/* 'keep' may be NULL. */
 static int
-wipe_all (blkring_device *device)
+wipe_others (blkring_device *device, const struct format *keep)
 {
   unsigned i;
 
   for (i = 0; formats[i]; ++i)
-    if (formats[i]->wipe (device) == -1)
+    if (formats[i] != keep && formats[i]->wipe (device) == -1)
       return -1;
   return 0;
 }
@@ -138,8 +164,10 @@ format_by_number (unsigned number)
 {
   unsigned i;
 
+  if (number == 0)
+    return default_format;
   for (i = 0; formats[i]; ++i)
-    if (number == 0 || formats[i]->number == number)
+    if (formats[i]->number == number)
       return formats[i];
   set_error (EINVAL, "format %u is not known", number);
   return NULL;
@@ -160,7 +188,8 @@ create_locked (blkring_device *device, const struct blkring_create_options *o)
     if (refuse_unless_blank (device) == -1)
       return -1;
   }
-  return format->create (device, o);
+  return wipe_others (device, format) == -1 ? -1
+    : format->create (device, o);
 }
 
 int
@@ -241,7 +270,7 @@ blkring_erase (blkring_device *device, const void *pattern, size_t length,
   }
   if (device_refresh (device) == -1 || lock_sides (device) == -1)
     return -1;
-  r = wipe_all (device);
+  r = wipe_others (device, NULL);
   if (r == 0)
     r = overwrite (device, pattern, length, progress, opaque);
   if (r == 0)

@@ -110,7 +110,7 @@ number:suspend --wait=-1
 number:resume --wait=1s
 number:resume --wait=nan
 number:suspend --wait=
-1:create --format=2
+1:create --format=3
 1:create --format=x
 END
   misused 'sector-size.*1024.*512.*4096' info --sector-size=1024 ring
@@ -672,7 +672,7 @@ END
     succeeds check "$name"
     succeeds check --output=json "$name"
     cat out >>all
-    echo "{\"corruptions\":0,\"filename\":\"$name\",\"findings\":[]}" >>wanted
+    echo "{\"corruptions\":0,\"filename\":\"$name\",\"findings\":[],\"leaks\":0}" >>wanted
   done
   jq -cS . all | diff wanted -
   unchanged
@@ -722,9 +722,9 @@ h2-4k-wrap      31328 \377\377                         31328 65535
   jq -n --slurpfile all all --rawfile wanted wanted '
     ($wanted | split ("\n")) as $wanted | range ($all | length)
     | $wanted[.] as $wanted | $all[.] | select ((
-      keys == ["corruptions", "filename", "findings"]
+      keys == ["corruptions", "filename", "findings", "leaks"]
       and .corruptions >= 1 and .corruptions == (.findings | length)
-      and (.findings | all (keys == ["message", "offset"]))
+      and (.findings | all (keys == ["kind", "message", "offset"]))
       and (.findings | any ("\(.offset) \(.message)" | test ($wanted)))) | not)
     | $wanted, .' >wrong
   [ ! -s wrong ] || fail "$(cat wrong)"

@@ -13,36 +13,41 @@
 struct check {
   struct common common;
   json_t *findings;          /* NULL: print them */
+  int corruptions, leaks;
 };
 
 static void
 report (void *opaque, const struct blkring_finding *finding)
 {
   struct check *c = opaque;
+  const bool leak = finding->kind == BLKRING_FINDING_LEAK;
 
+  *(leak ? &c->leaks : &c->corruptions) += 1;
   if (c->findings)
     json_array_append_new (c->findings, json_pack
-      ("{sI so}", "offset", (json_int_t) finding->offset,
+      ("{ss sI so}", "kind", leak ? "leak" : "corruption",
+       "offset", (json_int_t) finding->offset,
        "message", json_text (finding->message)));
   else
-    printf ("%s: offset %" PRIu64 ": %s\n", c->common.ring, finding->offset,
-            finding->message);
+    printf ("%s: %soffset %" PRIu64 ": %s\n", c->common.ring,
+            leak ? "leak: " : "", finding->offset, finding->message);
 }
 
 static int
-print_result (struct check *c, int corruptions)
+print_result (struct check *c)
 {
   if (c->findings)
     return print_json (&c->common, json_pack
-      ("{so si sO}", "filename", json_text (c->common.ring),
-       "corruptions", corruptions, "findings", c->findings));
+      ("{so si si sO}", "filename", json_text (c->common.ring),
+       "corruptions", c->corruptions, "leaks", c->leaks,
+       "findings", c->findings));
   if (c->common.quiet)
     return STATUS_DONE;
-  if (corruptions == 0)
+  if (c->corruptions == 0)
     printf ("%s: no errors were found\n", c->common.ring);
   else
-    printf ("%s: %d error%s found\n", c->common.ring, corruptions,
-            corruptions == 1 ? " was" : "s were");
+    printf ("%s: %d error%s found\n", c->common.ring, c->corruptions,
+            c->corruptions == 1 ? " was" : "s were");
   return STATUS_DONE;
 }
 
@@ -51,19 +56,19 @@ check (struct check *c)
 {
   const struct blkring_inspect_options o = inspect_options (&c->common);
   blkring_device *device = open_ring (&c->common, BLKRING_OPEN_READ_ONLY, 0);
-  int corruptions, status;
+  int status;
 
   if (device == NULL)
     return STATUS_FAILED;
-  corruptions = blkring_check (device, &o, report, c);
-  if (corruptions == -1) {
+  if (blkring_check (device, &o, report, c) == -1) {
     status = errno == EMEDIUMTYPE ? STATUS_NOT_A_RING : STATUS_FAILED;
     fail_ring (&c->common);
   }
   else {
-    status = print_result (c, corruptions);
-    if (status == STATUS_DONE && corruptions > 0)
-      status = STATUS_CORRUPT;
+    status = print_result (c);
+    if (status == STATUS_DONE)
+      status = c->corruptions ? STATUS_CORRUPT
+        : c->leaks ? STATUS_LEAKS : STATUS_DONE;
   }
   blkring_device_close (device);
   return finish_output (&c->common, status);

@@ -27,7 +27,7 @@
 struct consume {
   struct common common;
   enum framing framing;
-  bool json, until_empty, follow, has_count;
+  bool json, until_empty, follow, has_count, takeover;
   uint64_t left;             /* items still to be consumed */
   blkring_consumer *consumer;
   bool sync;                 /* stdout is a file */
@@ -199,7 +199,7 @@ copy (struct consume *c)
 static int
 run (struct consume *c)
 {
-  const struct blkring_attach_options o = attach_options (&c->common);
+  struct blkring_attach_options o = attach_options (&c->common);
   blkring_device *device;
   struct stat st;
   int status;
@@ -210,6 +210,7 @@ run (struct consume *c)
   device = open_ring (&c->common, 0, 0);
   if (device == NULL)
     return STATUS_FAILED;
+  o.flags = c->takeover ? BLKRING_ATTACH_TAKEOVER : 0;
   c->consumer = blkring_consumer_attach (device, &o);
   status = c->consumer ? copy (c) : fail_ring (&c->common);
   blkring_consumer_free (c->consumer);
@@ -231,12 +232,14 @@ check_options (struct consume *c)
 static int
 run_consume (int argc, char **argv)
 {
-  enum { OPT_COUNT = OPT_OWN, OPT_UNTIL_EMPTY, OPT_FOLLOW, OPT_FRAMING };
+  enum { OPT_COUNT = OPT_OWN, OPT_UNTIL_EMPTY, OPT_FOLLOW, OPT_FRAMING,
+         OPT_TAKEOVER };
   static const struct option options[] = {
     { "count", required_argument, NULL, OPT_COUNT },
     { "until-empty", no_argument, NULL, OPT_UNTIL_EMPTY },
     { "follow", no_argument, NULL, OPT_FOLLOW },
     { "framing", required_argument, NULL, OPT_FRAMING },
+    { "takeover", no_argument, NULL, OPT_TAKEOVER },
     { "output", required_argument, NULL, OPT_OUTPUT },
     COMMON_LONG
   };
@@ -262,6 +265,9 @@ run_consume (int argc, char **argv)
       break;
     case OPT_FOLLOW:
       c.follow = true;
+      break;
+    case OPT_TAKEOVER:
+      c.takeover = true;
       break;
     case OPT_FRAMING:
       word = parse_word ("--framing", optarg, framings);
@@ -298,6 +304,8 @@ const struct subcommand consume_command = {
   "write its\n"
   "                         length (u32 little-endian) before it, or the "
   "item alone\n"
-  "      --output=items|json\n",
+  "      --output=items|json\n"
+  "      --consumer=K       which consumer of the ring to be, from 0\n"
+  "      --takeover         replace a consumer that may be alive\n",
   .run = run_consume,
 };

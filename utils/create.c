@@ -14,7 +14,7 @@
 
 struct create {
   struct common common;
-  bool force, erase, has_size, made_file;
+  bool force, erase, sparse, has_size, made_file;
   uint64_t size;
   struct blkring_create_options options;
   struct progress progress;
@@ -34,6 +34,8 @@ open_or_make (struct create *c)
     flags |= BLKRING_OPEN_EXCLUSIVE;
   if (c->force)
     flags |= BLKRING_OPEN_RESIZE;
+  if (c->sparse)
+    flags |= BLKRING_OPEN_SPARSE;
   return open_ring (&c->common, flags, c->size);
 }
 
@@ -65,10 +67,12 @@ report (const struct create *c, blkring_device *device, int kept)
     return fail_ring (&c->common);
   if (c->common.quiet)
     return STATUS_DONE;
-  printf ("%s: %s, format %u, sectors of %" PRIu32 " bytes, %" PRIu64
+  printf ("%s: %s, format %u, %s of %" PRIu32 " bytes, %" PRIu64
           " bytes for items\n", c->common.ring,
           kept ? "holds a ring already, which was kept" : "created",
-          info.format, info.sector_size, info.capacity);
+          info.format, info.format == 1 ? "sectors" : "blocks",
+          info.format == 1 ? info.sector_size : info.block_size,
+          info.capacity);
   return finish_output (&c->common, STATUS_DONE);
 }
 
@@ -95,18 +99,44 @@ create (struct create *c)
   return status;
 }
 
+/* Options of one format are refused for the other. */
+static int
+check_options (const struct create *c)
+{
+  const struct blkring_create_options *o = &c->options;
+
+  if (o->format != 2 && (o->block_size || o->consumers || o->largest_frame ||
+                         o->label)) {
+    fprintf (stderr, "blkring-img create: --block-size, --consumers, "
+             "--largest-frame and --label are of format 2\n");
+    return -1;
+  }
+  if (o->format == 2 && o->sector_size) {
+    fprintf (stderr, "blkring-img create: --sector-size is of format 1: add "
+             "--format=1, or say --block-size\n");
+    return -1;
+  }
+  return 0;
+}
+
 static int
 run_create (int argc, char **argv)
 {
-  enum { OPT_ERASE = OPT_OWN, OPT_FORMAT };
+  enum { OPT_ERASE = OPT_OWN, OPT_FORMAT, OPT_BLOCK_SIZE, OPT_CONSUMERS,
+         OPT_FRAME, OPT_LABEL, OPT_SPARSE };
   static const struct option options[] = {
     { "force", no_argument, NULL, 'f' },
     { "erase", no_argument, NULL, OPT_ERASE },
     { "format", required_argument, NULL, OPT_FORMAT },
+    { "block-size", required_argument, NULL, OPT_BLOCK_SIZE },
+    { "consumers", required_argument, NULL, OPT_CONSUMERS },
+    { "largest-frame", required_argument, NULL, OPT_FRAME },
+    { "label", required_argument, NULL, OPT_LABEL },
+    { "sparse", no_argument, NULL, OPT_SPARSE },
     COMMON_LONG
   };
   struct create c = { .common.subcommand = &create_command };
-  uint64_t format;
+  uint64_t value;
   int opt, more;
 
   while ((opt = getopt_long (argc, argv, "fp" COMMON_SHORT, options, NULL))
@@ -121,10 +151,31 @@ run_create (int argc, char **argv)
     case OPT_ERASE:
       c.erase = true;
       break;
+    case OPT_SPARSE:
+      c.sparse = true;
+      break;
     case OPT_FORMAT:
-      if (parse_number ("--format", optarg, 1, 1, &format) == -1)
+      if (parse_number ("--format", optarg, 1, 2, &value) == -1)
         return STATUS_FAILED;
-      c.options.format = format;
+      c.options.format = value;
+      break;
+    case OPT_BLOCK_SIZE:
+      if (parse_number ("--block-size", optarg, 512, 65536, &value) == -1)
+        return STATUS_FAILED;
+      c.options.block_size = value;
+      break;
+    case OPT_CONSUMERS:
+      if (parse_number ("--consumers", optarg, 1, 64, &value) == -1)
+        return STATUS_FAILED;
+      c.options.consumers = value;
+      break;
+    case OPT_FRAME:
+      if (parse_size ("--largest-frame", optarg, &c.options.largest_frame)
+          == -1)
+        return STATUS_FAILED;
+      break;
+    case OPT_LABEL:
+      c.options.label = optarg;
       break;
     default:
       if (common_option (&c.common, opt) == -1)
@@ -137,7 +188,7 @@ run_create (int argc, char **argv)
   c.has_size = more == 1;
   c.options.sector_size = c.common.sector_size;
   c.options.flags = c.force ? BLKRING_CREATE_FORCE : 0;
-  return create (&c);
+  return check_options (&c) == -1 ? STATUS_FAILED : create (&c);
 }
 
 const struct subcommand create_command = {
@@ -148,6 +199,13 @@ const struct subcommand create_command = {
   "  -f, --force            format a device that is not blank\n"
   "      --erase            write zeros to the whole device first\n"
   "  -p                     show the progress of --erase\n"
-  "      --format=1         version of the format on disk\n",
+  "      --format=1|2       version of the format on disk (1)\n"
+  "      --block-size=N     each push takes a whole number of blocks "
+  "(4096)\n"
+  "      --consumers=N      1 to 64, each of which gets every item (1)\n"
+  "      --largest-frame=SIZE\n"
+  "                         what one push may take (4M)\n"
+  "      --label=TEXT       a name, at most 64 bytes\n"
+  "      --sparse           do not write the blocks of a new file\n",
   .run = run_create,
 };

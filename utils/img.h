@@ -21,7 +21,8 @@ enum {
   STATUS_DONE = 0,
   STATUS_FAILED = 1,
   STATUS_CORRUPT = 2,
-  STATUS_WOULD_WAIT = 3,
+  STATUS_LEAKS = 3,          /* check */
+  STATUS_WOULD_WAIT = 3,     /* produce */
   STATUS_TIMED_OUT = 4,
   STATUS_NOT_A_RING = 63,
 };
@@ -44,13 +45,14 @@ struct common {
   const char *ring;          /* as the user wrote it */
   bool quiet, verbose, trace;
   uint32_t sector_size;      /* 0 = find out */
+  unsigned consumer;         /* which one */
   unsigned direct;           /* BLKRING_OPEN_DIRECT, _BUFFERED or 0 */
   char queue[256], client[256];
 };
 
 enum {
   OPT_HELP = 0x100, OPT_TRACE, OPT_SECTOR_SIZE, OPT_DIRECT, OPT_QUEUE,
-  OPT_CLIENT, OPT_OUTPUT,
+  OPT_CLIENT, OPT_OUTPUT, OPT_CONSUMER,
   OPT_OWN                    /* a subcommand's own begin here */
 };
 
@@ -64,6 +66,7 @@ enum {
   { "direct", required_argument, NULL, OPT_DIRECT }, \
   { "queue", required_argument, NULL, OPT_QUEUE }, \
   { "client", required_argument, NULL, OPT_CLIENT }, \
+  { "consumer", required_argument, NULL, OPT_CONSUMER }, \
   { NULL, 0, NULL, 0 }
 
 /* options.c */

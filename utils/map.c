@@ -25,6 +25,8 @@ static const char *const kinds[] = {
   [BLKRING_REGION_CONSUMER] = "consumer",
   [BLKRING_REGION_UNREAD] = "unread",
   [BLKRING_REGION_FREE] = "free",
+  [BLKRING_REGION_CONTROL] = "control",
+  [BLKRING_REGION_OUTSIDE] = "outside",
 };
 
 static bool

@@ -81,6 +81,11 @@ common_option (struct common *common, int c)
     return set_name ("queue", common->queue, sizeof common->queue, optarg);
   case OPT_CLIENT:
     return set_name ("client", common->client, sizeof common->client, optarg);
+  case OPT_CONSUMER:
+    if (parse_number ("--consumer", optarg, 0, 63, &value) == -1)
+      return -1;
+    common->consumer = value;
+    return 0;
   case OPT_HELP:
     print_help (common->subcommand, stdout);
     exit (STATUS_DONE);

@@ -36,7 +36,7 @@ struct batch {
 
 struct produce {
   struct common common;
-  bool no_wait;
+  bool no_wait, takeover;
   enum blkring_durability durability;
   blkring_producer *producer;
   struct reader reader;
@@ -196,6 +196,7 @@ produce (struct produce *p, blkring_device *device)
   int status;
 
   o.durability = p->durability;
+  o.flags = p->takeover ? BLKRING_ATTACH_TAKEOVER : 0;
   p->producer = blkring_producer_attach (device, &o);
   if (p->producer == NULL)
     return fail_ring (&p->common);
@@ -241,13 +242,14 @@ static int
 run_produce (int argc, char **argv)
 {
   enum { OPT_BATCH = OPT_OWN, OPT_FRAMING, OPT_WAIT, OPT_NO_WAIT,
-         OPT_DURABILITY };
+         OPT_DURABILITY, OPT_TAKEOVER };
   static const struct option options[] = {
     { "batch", required_argument, NULL, OPT_BATCH },
     { "framing", required_argument, NULL, OPT_FRAMING },
     { "wait", no_argument, NULL, OPT_WAIT },
     { "no-wait", no_argument, NULL, OPT_NO_WAIT },
     { "durability", required_argument, NULL, OPT_DURABILITY },
+    { "takeover", no_argument, NULL, OPT_TAKEOVER },
     COMMON_LONG
   };
   static const char *const framings[] = {
@@ -288,6 +290,9 @@ run_produce (int argc, char **argv)
       p.durability = word == 0 ? BLKRING_DURABILITY_FULL
         : BLKRING_DURABILITY_NONE;
       break;
+    case OPT_TAKEOVER:
+      p.takeover = true;
+      break;
     case 'p':
       p.progress.enabled = true;
       break;
@@ -321,6 +326,7 @@ const struct subcommand produce_command = {
   "                         fail with exit status 3\n"
   "      --durability=full|none\n"
   "                         none: do not flush\n"
+  "      --takeover         replace a producer that may be alive\n"
   "  -p                     show the progress where the input's size is "
   "known\n",
   .run = run_produce,

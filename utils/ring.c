@@ -122,6 +122,7 @@ attach_options (const struct common *common)
     .queue = slash && slash[1] ? slash + 1 : common->ring,
     .client = client,
     .sector_size = common->sector_size,
+    .consumer = common->consumer,
   };
 
   if (gethostname (host, sizeof host) == -1)

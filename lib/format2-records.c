@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * Format 2: the records of producer, consumers and suspend requests.
+ *
+ * A record has two copies, and is written to the one that does not count,
+ * so that a torn write leaves the one before.  They all lie together: one
+ * read fetches them.
+ */
+
+#include <config.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "error.h"
+#include "format2.h"
+
+#define FIRST_RECORD_SLOT 2
+/* A read can race with a write: look again before it is corruption. */
+#define READ_TRIES 4
+
+uint64_t
+f2_record_offset (unsigned kind, unsigned copy)
+{
+  return (FIRST_RECORD_SLOT + 2 * (uint64_t) kind + copy) * F2_SLOT;
+}
+
+int
+f2_records_init (struct f2_records *rs, const struct ring *ring)
+{
+  memset (rs, 0, sizeof *rs);
+  rs->nr = F2_CONSUMER + ring->consumers;
+  rs->size = 2 * rs->nr * (size_t) F2_SLOT;
+  rs->buffer = device_buffer (ring->device, rs->size);
+  return rs->buffer ? 0 : -1;
+}
+
+void
+f2_records_free (struct f2_records *rs)
+{
+  free (rs->buffer);
+  rs->buffer = NULL;
+}
+
+static bool
+is_newer (const struct f2_record *a, const struct f2_record *b)
+{
+  return a->epoch != b->epoch ? a->epoch > b->epoch
+    : a->sequence > b->sequence;
+}
+
+/* -1: no copy is valid. */
+static int
+choose (const struct ring *ring, struct f2_records *rs, unsigned kind)
+{
+  struct f2_record r[2];
+  bool valid[2];
+  unsigned i, copy;
+
+  for (i = 0; i < 2; ++i)
+    valid[i] = f2_decode_record (rs->buffer + (2 * kind + i) * F2_SLOT,
+                                 ring->uuid, kind, &r[i]);
+  if (!valid[0] && !valid[1])
+    return -1;
+  copy = valid[0] && valid[1] ? is_newer (&r[1], &r[0]) : valid[1];
+  rs->record[kind] = r[copy];
+  rs->copy[kind] = copy;
+  rs->damaged[kind] = !valid[!copy];
+  return 0;
+}
+
+static int
+read_once (const struct ring *ring, struct f2_records *rs, unsigned *bad)
+{
+  unsigned kind;
+
+  if (device_pread (ring->device, rs->buffer, rs->size,
+                    f2_record_offset (0, 0)) == -1)
+    return -1;
+  for (kind = 0; kind < rs->nr; ++kind)
+    if (choose (ring, rs, kind) == -1) {
+      *bad = kind;
+      return 0;
+    }
+  return 1;
+}
+
+int
+f2_read_records (const struct ring *ring, struct f2_records *rs)
+{
+  unsigned bad = 0;
+  int tries, r;
+
+  for (tries = 0; tries < READ_TRIES; ++tries) {
+    r = read_once (ring, rs, &bad);
+    if (r != 0)
+      return r == 1 ? f2_check_records (ring, rs) : -1;
+  }
+  return set_corrupt (f2_record_offset (bad, 0), "both copies of the %s "
+                      "record, at bytes %" PRIu64 " and %" PRIu64
+                      ", are damaged", bad == F2_PRODUCER ? "producer's"
+                      : bad == F2_CONTROL ? "control" : "consumer's",
+                      f2_record_offset (bad, 0), f2_record_offset (bad, 1));
+}
+
+uint64_t
+f2_lowest_frame (const struct f2_records *rs, uint64_t published)
+{
+  uint64_t lowest = published;
+  unsigned k;
+
+  for (k = F2_CONSUMER; k < rs->nr; ++k)
+    if (rs->record[k].flags & F2_ENABLED)
+      lowest = min_u64 (lowest, rs->record[k].frame);
+  return lowest;
+}
+
+static int
+check_consumer (const struct ring *ring, const struct f2_record *p,
+                const struct f2_record *c, uint64_t offset)
+{
+  const uint64_t b = ring->block_size;
+
+  if (c->frame % b != 0 || c->position % 4 != 0 ||
+      c->position < c->frame || c->position > INT64_MAX ||
+      c->position - c->frame >= ring->largest_frame)
+    return set_corrupt (offset, "the consumer's record at byte %" PRIu64
+                        " has impossible positions: frame %" PRIu64
+                        ", position %" PRIu64, offset, c->frame,
+                        c->position);
+  if (c->flags & F2_ENABLED &&
+      (c->frame + ring->capacity < p->position ||
+       (c->frame > p->position && c->frame - p->position > ring->capacity)))
+    return set_corrupt (offset, "the consumer's position %" PRIu64
+                        " at byte %" PRIu64 " is more than the data area of %"
+                        PRIu64 " bytes from the producer's %" PRIu64,
+                        c->frame, offset, ring->capacity, p->position);
+  return 0;
+}
+
+int
+f2_check_records (const struct ring *ring, const struct f2_records *rs)
+{
+  const struct f2_record *p = &rs->record[F2_PRODUCER];
+  uint64_t offset = f2_record_offset (F2_PRODUCER, rs->copy[F2_PRODUCER]);
+  unsigned k;
+
+  if (p->position % ring->block_size != 0 || p->since > p->position ||
+      p->position > INT64_MAX - 2 * ring->capacity)
+    return set_corrupt (offset, "the producer's record at byte %" PRIu64
+                        " has impossible positions: published %" PRIu64
+                        ", since %" PRIu64, offset, p->position, p->since);
+  for (k = F2_CONSUMER; k < rs->nr; ++k)
+    if (check_consumer (ring, p, &rs->record[k],
+                        f2_record_offset (k, rs->copy[k])) == -1)
+      return -1;
+  return 0;
+}
+
+/*---------------------------------------------------------------------*/
+
+int
+f2_write_record (const struct ring *ring, struct f2_records *rs,
+                 unsigned kind, bool flush)
+{
+  const unsigned copy = !rs->copy[kind];
+  const size_t size = max_u64 (F2_CONTENT,
+                               ring->device->geometry.sector_size);
+  const uint64_t offset = f2_record_offset (kind, copy);
+  unsigned char *p = rs->buffer + (2 * kind + copy) * F2_SLOT;
+  struct f2_record *r = &rs->record[kind];
+
+  r->sequence++;
+  r->time = f2_wall_clock ();
+  memset (p, 0, size);
+  f2_encode_record (p, ring->uuid, kind, r);
+  if ((flush ? device_pwrite_durable (ring->device, p, size, offset)
+       : device_pwrite (ring->device, p, size, offset)) == -1)
+    return -1;
+  rs->copy[kind] = copy;
+  rs->damaged[kind] = false;
+  return 0;
+}
+
+int
+f2_check_owner (const struct f2_record *r, const char *who, bool shared,
+                bool takeover)
+{
+  char owner[600];
+
+  if (r->flags & F2_CLEAN || takeover || f2_is_dead (&r->owner, shared))
+    return 0;
+  f2_describe_owner (r, owner, sizeof owner);
+  return set_error (EBUSY, "another %s owns the ring, or died on another "
+                    "host (takeover replaces it): %s", who, owner);
+}
+
+int
+f2_claim (struct handle *h, struct f2_records *rs, unsigned kind)
+{
+  struct f2_record *r = &rs->record[kind];
+  int i;
+
+  r->epoch++;
+  r->sequence = 0;
+  r->flags &= ~F2_CLEAN;
+  f2_identify (&r->owner);
+  memset (r->queue, 0, sizeof r->queue);
+  memset (r->client, 0, sizeof r->client);
+  strncpy (r->queue, h->queue, F2_NAME);
+  strncpy (r->client, h->client, F2_NAME);
+  for (i = 0; i < 2; ++i)
+    if (f2_write_record (&h->ring, rs, kind, h->flushes) == -1)
+      return poison (h);
+  return 0;
+}
+
+int
+f2_check_mine (struct handle *h, const struct f2_records *rs, unsigned kind,
+               uint64_t epoch, uint64_t sequence)
+{
+  const struct f2_record *r = &rs->record[kind];
+  char owner[600];
+
+  if (r->epoch == epoch && r->sequence == sequence)
+    return 0;
+  f2_describe_owner (r, owner, sizeof owner);
+  set_error (EBUSY, "this %s was replaced by another: %s",
+             kind == F2_PRODUCER ? "producer" : "consumer", owner);
+  return poison (h);
+}
