@@ -12,16 +12,22 @@ setup () {
   loops=()
 }
 
+# Skip the test, unless the caller counts on it.
+cannot () {
+  [ "${BLKRING_REQUIRE_ROOT-}" != 1 ] || fail "$1"
+  skip "$1"
+}
+
 # A loop device of $1 bytes and sectors of $2, in $device, on the file ring.
 loop_device () {
-  [ "$(id -u)" = 0 ] || skip "not root"
-  type losetup >/dev/null 2>&1 || skip "no losetup"
+  [ "$(id -u)" = 0 ] || cannot "not root"
+  type losetup >/dev/null 2>&1 || cannot "no losetup"
   truncate -s "$1" ring
   device=$(losetup --find --show --sector-size "$2" ring 2>/dev/null) ||
-    skip "no loop device"
+    cannot "no loop device"
   loops+=("$device")
   [ "$(blockdev --getss "$device" 2>/dev/null)" = "$2" ] ||
-    skip "no loop device with sectors of $2 bytes"
+    cannot "no loop device with sectors of $2 bytes"
 }
 
 teardown () {

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -184,7 +185,9 @@ int
 setup_ring (void **state)
 {
   const struct ring_kind *kind = *state;
-  struct blkring_create_options create = { .sector_size = kind->sector_size };
+  struct blkring_create_options create = {
+    .format = 1, .sector_size = kind->sector_size,
+  };
   struct blkring_open_options open = { .flags = BLKRING_OPEN_CREATE };
   struct test_ring *t = calloc (1, sizeof *t);
 
@@ -288,6 +291,8 @@ start_child (struct child *child, child_fn fn, void *arg)
   child->pid = fork ();
   assert_return_code (child->pid, errno);
   if (child->pid == 0) {
+    /* A test that fails leaves it to itself. */
+    prctl (PR_SET_PDEATHSIG, SIGKILL);
     close (up[0]);
     close (down[1]);
     parent = (struct child) { getppid (), down[0], up[1] };
@@ -311,6 +316,14 @@ hear (struct child *other)
   unsigned char byte;
 
   return read (other->in, &byte, 1) == 1 ? byte : -1;
+}
+
+bool
+has_news (const struct child *child)
+{
+  struct pollfd pfd = { .fd = child->in, .events = POLLIN };
+
+  return poll (&pfd, 1, 0) == 1;
 }
 
 int

@@ -168,6 +168,8 @@ extern void start_child (struct child *child, child_fn fn, void *arg);
 extern int tell (struct child *other, char byte);
 /* The byte, or -1 when the other has gone. */
 extern int hear (struct child *other);
+/* Has it ended (or is there a byte to hear)?  Does not wait. */
+extern bool has_news (const struct child *child);
 /* Wait until it has ended: its exit status, or 128 + signal. */
 extern int join_child (struct child *child);
 extern int kill_child (struct child *child);

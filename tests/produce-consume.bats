@@ -229,23 +229,21 @@ holds () {
 @test "produce: a large line is refused though its end never comes" {
   new_ring 2K
   input_pipe
-  start produce ring <input 2>err
+  start produce ring <input 2>log
   head -c 40000 /dev/zero >&5
   finish
-  : >out
   [ "$status" = 1 ]
-  says 'ring: .*line 1 .*508' || report message
+  says 'ring: .*line 1 .*508' log || fail "$(cat log)"
 }
 
 @test "produce --framing=length: an impossible length is refused at once" {
   new_ring 2K
   input_pipe
-  start produce --framing=length ring <input 2>err
+  start produce --framing=length ring <input 2>log
   printf '\377\377\377\377' >&5
   finish
-  : >out
   [ "$status" = 1 ]
-  says 'ring: .*4294967295.*508' || report message
+  says 'ring: .*4294967295.*508' log || fail "$(cat log)"
   must_be items 0
 }
 
@@ -389,14 +387,14 @@ holds () {
     rm -f ring input
     new_ring 10K
     input_pipe
-    start produce ring <input >out 2>err
+    start produce ring <input >copy 2>log
     printf 'a\nb\n' >&5
     eventually is items 2
     kill -$signal "$pid"
     finish
-    [ "$status" = 0 ] || report "status after $signal"
-    [ ! -s out ]
-    [ ! -s err ] || report "message after $signal"
+    [ "$status" = 0 ] || fail "status after $signal"
+    [ ! -s copy ]
+    [ ! -s log ] || fail "message after $signal"
     holds a b
     exec 5>&-
   done
@@ -405,16 +403,16 @@ holds () {
 @test "produce: on a signal with a part of an item read, status 1" {
   new_ring 10K
   input_pipe
-  start produce ring <input >out 2>err
+  start produce ring <input >copy 2>log
   # In one write, which it reads at once.
   printf 'a\nb\npart' >whole
   cat whole >&5
   eventually is items 2
   kill -TERM "$pid"
   finish
-  [ "$status" = 1 ] || report "status"
-  [ ! -s out ]
-  says 'ring: .*2 items' || report message
+  [ "$status" = 1 ] || fail "status $status"
+  [ ! -s copy ]
+  says 'ring: .*2 items' log || fail "$(cat log)"
   holds a b
 }
 
@@ -423,14 +421,14 @@ holds () {
   echo more >input
   for name in f1-full-exact e1-suspended-acked; do
     fixture $name
-    start produce ring <input >out 2>err
+    start produce ring <input >copy 2>log
     eventually attached
     # It has taken its input, and waits for the ring.
     eventually waits_with_input_read
     kill -TERM "$pid"
     finish
-    [ "$status" = 1 ] || report "status: $name"
-    says 'ring: .*0 items' || report "message: $name"
+    [ "$status" = 1 ] || fail "status $status"
+    says 'ring: .*0 items' log || fail "$(cat log)"
     contents | cmp - <(framed $name)
   done
 }
@@ -639,7 +637,7 @@ closed_pipe () {
 @test "consume: a reader that closes keeps what it did not get" {
   new_ring 10K
   output_pipe
-  start consume ring >pipe 2>err
+  start consume ring >pipe 2>log
   read_pipe
   store first
   read -r line <&7
@@ -649,7 +647,7 @@ closed_pipe () {
   store second
   finish
   [ "$status" = 1 ]
-  says 'ring: .*Broken pipe' || fail "$(cat err)"
+  says 'ring: .*Broken pipe' log || fail "$(cat log)"
   holds second
 }
 
@@ -658,7 +656,7 @@ closed_pipe () {
   seq -f 'a line of some length, number %06g' 1 20000 >input
   succeeds produce ring <input
   output_pipe
-  start consume ring >pipe 2>err
+  start consume ring >pipe 2>log
   read_pipe
   head -n 5000 <&7 >got
   exec 7<&-
@@ -717,13 +715,13 @@ closed_pipe () {
     new_ring 1M
     succeeds produce ring <input
     output_pipe
-    start consume ring >pipe 2>err
+    start consume ring >pipe 2>log
     read_pipe
     # The pipe is full soon, so the signal comes in the midst of a write.
     { read -r line; echo "$line"; kill -$signal "$pid"; cat; } <&7 >got
     finish
     [ "$status" = 0 ] || fail "status $status after $signal"
-    [ ! -s err ] || fail "$(cat err)"
+    [ ! -s log ] || fail "$(cat log)"
     succeeds check ring
     succeeds consume --until-empty ring
     cat got out | cmp - input
@@ -735,14 +733,14 @@ closed_pipe () {
   local signal
   for signal in TERM INT; do
     new_ring 10K --force
-    start consume ring >copy 2>err
+    start consume ring >copy 2>log
     store a
     eventually lines_are copy 1
     eventually is items 0
     kill -$signal "$pid"
     finish
     [ "$status" = 0 ]
-    [ ! -s err ]
+    [ ! -s log ]
   done
 }
 
@@ -812,8 +810,8 @@ round_trip () {
 @test "info, check, map and dump beside a running stream find no fault" {
   local producer consumer i
   new_ring 16K
-  seq -f 'line %06g' 1 100000 >input
-  start produce ring <input
+  # More than can pass while this looks on.
+  start produce ring < <(exec seq -f 'line %07g' 1 9999999 3>&-)
   producer=$pid
   start consume ring >copy
   consumer=$pid
@@ -822,7 +820,7 @@ round_trip () {
     succeeds check ring
     succeeds map ring
     succeeds dump --output=json ring
-    jq -e '.data | @base64d | test ("^line [0-9]{6}$")' out >/dev/null ||
+    jq -e '.data | @base64d | test ("^line [0-9]{7}$")' out >/dev/null ||
       [ ! -s out ]
     succeeds state ring
   done
@@ -833,7 +831,7 @@ round_trip () {
   [ "$status" = 0 ]
   succeeds consume --until-empty ring
   cat copy out >all
-  head -n "$(wc -l <all)" input | cmp - all
+  seq -f 'line %07g' 1 "$(wc -l <all)" | cmp - all
 }
 
 @test "a pipeline from ring to ring" {

@@ -603,6 +603,7 @@ check_record (const struct record *r, unsigned *next, uint64_t *freed)
       return "started behind what it had read";
     duplicates += *next - index;
     *next = index;
+    *freed = r->position;
     return NULL;
   case ITEM:
     if (*next == nr_items || r->position != positions[*next])
@@ -684,6 +685,7 @@ make_ring (void)
   const struct blkring_open_options o = {
     .flags = BLKRING_OPEN_CREATE, .size = RING_SIZE,
   };
+  const struct blkring_create_options create = { .format = 1 };
   const char *tmp = getenv ("TMPDIR");
   blkring_device *device;
 
@@ -696,7 +698,7 @@ make_ring (void)
   snprintf (ring_path, sizeof ring_path, "%s/ring", dir);
   snprintf (log_path, sizeof log_path, "%s/log", dir);
   device = blkring_device_open (ring_path, &o);
-  if (device == NULL || blkring_create (device, NULL) != 0)
+  if (device == NULL || blkring_create (device, &create) != 0)
     give_up ("create");
   shared = mmap (NULL, sizeof *shared, PROT_READ | PROT_WRITE,
                  MAP_SHARED | MAP_ANONYMOUS, -1, 0);

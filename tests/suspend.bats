@@ -82,7 +82,7 @@ idle_producer () {
   done
 }
 
-@test "suspend --wait=SECONDS without a producer: status 4, the request stands" {
+@test "suspend --wait=SECONDS without a producer: status 4, and it stands" {
   local begin end
   new_ring 10K
   begin=$(milliseconds)
@@ -98,7 +98,7 @@ idle_producer () {
   fails 4 'ring: .*suspend.* 0 s' suspend --wait=0 ring
 }
 
-@test "resume --wait=SECONDS without a producer: status 4, the request stands" {
+@test "resume --wait=SECONDS without a producer: status 4, and it stands" {
   fixture e1-suspended-acked
   tool resume --wait=0.1 ring
   [ "$status" = 4 ]
@@ -109,7 +109,7 @@ idle_producer () {
 
 @test "suspend --wait waits until a producer comes" {
   new_ring 10K
-  start suspend --wait ring 2>err
+  start suspend --wait ring 2>log
   eventually state_is suspend-requested
   kill -0 "$pid"
   succeeds produce ring </dev/null
@@ -122,7 +122,7 @@ idle_producer () {
   local signal
   for signal in TERM INT; do
     new_ring 10K --force
-    start suspend --wait ring 2>err
+    start suspend --wait ring 2>log
     eventually state_is suspend-requested
     kill -$signal "$pid"
     finish

@@ -279,7 +279,9 @@ consumer (struct writer *w)
 static int
 op_create (struct writer *w)
 {
-  const struct blkring_create_options o = { .sector_size = w->sector_size };
+  const struct blkring_create_options o = {
+    .format = 1, .sector_size = w->sector_size,
+  };
 
   return blkring_create (w->device, &o);
 }
@@ -423,7 +425,7 @@ static void
 run_example (struct writer *w, json_t *operation, const char *name)
 {
   const struct blkring_create_options force = {
-    .flags = BLKRING_CREATE_FORCE,
+    .flags = BLKRING_CREATE_FORCE, .format = 1,
   };
   json_t *args = json_object_get (operation, "args");
   const char *text, *end;

@@ -118,6 +118,7 @@ run_round (struct round *r, blkring_position begin, size_t length)
 static void
 item_at_every_offset_leaves_its_neighbours_alone (void **state)
 {
+  const struct blkring_create_options create = { .format = 1 };
   const struct offsets *o = *state;
   const uint32_t s = o->sector_size;
   struct round *r = calloc (1, sizeof *r);
@@ -130,7 +131,7 @@ item_at_every_offset_leaves_its_neighbours_alone (void **state)
   r->capacity = o->sectors * s;
   r->device = blkring_device_memory (r->data_offset + r->capacity, s);
   assert_handle (r->device);
-  assert_ok (blkring_create (r->device, NULL));
+  assert_ok (blkring_create (r->device, &create));
   r->p = blkring_producer_attach (r->device, NULL);
   r->c = blkring_consumer_attach (r->device, NULL);
   assert_handle (r->p);
