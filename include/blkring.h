@@ -343,6 +343,13 @@ enum blkring_durability {
 #define BLKRING_ATTACH_TAKEOVER 4 /* format 2: replace an owner that may be
                                      alive; waits two poll intervals */
 
+#define BLKRING_ATTACH_SALVAGE 8  /* format 2, consumer: go on behind what is
+                                     damaged, and report it to 'skipped' */
+
+/* What salvage left out: from one position to another, and why. */
+typedef void (*blkring_skipped_fn) (void *opaque, blkring_position from,
+                                    blkring_position to, const char *why);
+
 struct blkring_attach_options {
   const char *queue;         /* NULL = "unknown" */
   const char *client;        /* NULL = "unknown" */
@@ -357,6 +364,9 @@ struct blkring_attach_options {
   uint32_t sector_size;      /* format 1: 512 or 4096; 0 = probe */
   unsigned consumer;         /* which one, from 0 */
   const struct blkring_clock *clock; /* NULL = the system's */
+  blkring_skipped_fn skipped; /* with SALVAGE; may be NULL.  Called with the
+                                 handle locked */
+  void *skipped_opaque;
   uint64_t reserved[8];      /* zero */
 };
 
@@ -614,6 +624,30 @@ typedef void (*blkring_finding_fn) (void *opaque,
 extern int blkring_check (blkring_device *device,
                           const struct blkring_inspect_options *options,
                           blkring_finding_fn fn, void *opaque);
+
+enum blkring_repair {
+  BLKRING_REPAIR_LEAKS,      /* drop what was pushed and never exposed */
+  BLKRING_REPAIR_ALL,        /* format 2: also write a damaged copy of the
+                                superblock or of a record anew from the good
+                                one; format 1: set a producer that stands
+                                behind its consumer to the consumer's
+                                position */
+};
+
+/* Repair what can be repaired without a loss.  fn (may be NULL) is told of
+ * each repair.  Returns their number, or -1: EBUSY while somebody is
+ * attached. */
+extern int blkring_repair (blkring_device *device,
+                           const struct blkring_inspect_options *options,
+                           enum blkring_repair what,
+                           blkring_finding_fn fn, void *opaque);
+
+/* Format 2, a ring of several consumers: let consumer 'index' get items and
+ * hold back space, or not.  One that is enabled begins with what is exposed
+ * from then on.  The last one cannot be disabled (EINVAL).  EBUSY while that
+ * consumer is attached, or a producer that is not suspended. */
+extern int blkring_consumer_enable (blkring_device *device, unsigned index,
+                                    bool enable);
 
 enum blkring_region_kind {
   BLKRING_REGION_SIGNATURE,

@@ -55,6 +55,12 @@ attach (blkring_consumer *c, blkring_device *device,
   if (c->index >= c->h.ring.consumers)
     return set_error (EINVAL, "there is no consumer %u: the ring has %u, "
                       "counted from 0", c->index, c->h.ring.consumers);
+  c->salvage = o && o->flags & BLKRING_ATTACH_SALVAGE;
+  c->skipped = o ? o->skipped : NULL;
+  c->skipped_opaque = o ? o->skipped_opaque : NULL;
+  if (c->salvage && c->h.ring.format->number == 1)
+    return set_error (EINVAL, "a ring of format 1 cannot be salvaged: nothing "
+                      "in it tells where an item begins");
   if (!c->observer && become_owner (c) == -1)
     return -1;
   c->h.attached = true;

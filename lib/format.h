@@ -75,6 +75,9 @@ struct blkring_consumer {
   unsigned index;            /* which consumer */
   bool observer;
   bool force;
+  bool salvage;
+  blkring_skipped_fn skipped;
+  void *skipped_opaque;
   uint64_t position;         /* everything before is freed */
   uint64_t popped;           /* end of the last item delivered */
   uint64_t limit;            /* what can be read ends here, as last read … */
@@ -143,6 +146,12 @@ struct format {
   int (*check) (const struct ring *ring, blkring_finding_fn fn,
                 void *opaque);
   int (*map) (const struct ring *ring, blkring_map_fn fn, void *opaque);
+  /* May be NULL: there is one consumer.  With its owner lock held. */
+  int (*enable) (const struct ring *ring, unsigned index, bool on);
+  /* Reports each thing that was repaired; their number.  With both owner
+   * locks held. */
+  int (*repair) (const struct ring *ring, enum blkring_repair what,
+                 blkring_finding_fn fn, void *opaque);
 };
 
 extern const struct format format1, format2;
@@ -153,6 +162,9 @@ extern const struct format *const formats[];
 /* ring.c: find the ring on a device.  -1, EMEDIUMTYPE: there is none. */
 extern int ring_open (blkring_device *device, uint32_t sector_size,
                       struct ring *ring);
+/* Keep everybody from attaching; fails with EBUSY where somebody is. */
+extern int lock_sides (blkring_device *device);
+extern void unlock_sides (blkring_device *device);
 
 /* Where a position lies on the device. */
 extern uint64_t ring_offset (const struct ring *ring, uint64_t position);

@@ -281,6 +281,58 @@ f1_check (const struct ring *ring, blkring_finding_fn fn, void *opaque)
 
 /*---------------------------------------------------------------------*/
 
+static int
+write_producer (const struct ring *ring, unsigned char *sectors,
+                const struct f1_pointer *v)
+{
+  const uint32_t s = ring->sector_size;
+
+  f1_encode_pointer (sectors, s, SIDE_PRODUCER, v, "repair", "blkring");
+  /* Rule 3: the consumer's position becomes the producer's. */
+  if (device_flush (ring->device) == -1)
+    return -1;
+  return device_pwrite_durable (ring->device, sectors, s, s);
+}
+
+/* A writer that lost what it had acknowledged can leave the producer's
+ * position behind the consumer's.  The items between are consumed. */
+int
+f1_repair (const struct ring *ring, enum blkring_repair what,
+           blkring_finding_fn fn, void *opaque)
+{
+  const uint32_t s = ring->sector_size;
+  unsigned char *sectors;
+  struct f1_pointers v;
+  struct blkring_finding finding = {
+    .offset = s,
+    .message = "set the producer's position, which was behind the "
+               "consumer's, to that",
+  };
+  int r = 0;
+
+  if (what != BLKRING_REPAIR_ALL)
+    return 0;
+  sectors = device_buffer (ring->device, 2 * s);
+  if (sectors == NULL)
+    return -1;
+  if (device_pread (ring->device, sectors, 2 * s, s) == -1)
+    r = -1;
+  else if (f1_decode_pointer (sectors, SIDE_PRODUCER, s, &v.producer) == 0 &&
+           f1_decode_pointer (sectors + s, SIDE_CONSUMER, 2 * s, &v.consumer)
+           == 0 && v.consumer.position > v.producer.position) {
+    v.producer.position = v.consumer.position;
+    r = write_producer (ring, sectors, &v.producer);
+    if (r == 0) {
+      fn (opaque, &finding);
+      r = 1;
+    }
+  }
+  free (sectors);
+  return r;
+}
+
+/*---------------------------------------------------------------------*/
+
 /* The data area from 'from' on, of 'length' bytes: one region or two. */
 static unsigned
 add_regions (const struct ring *ring, struct blkring_region *r, uint64_t from,

@@ -238,4 +238,5 @@ const struct format format1 = {
   .inspect = f1_inspect,
   .check = f1_check,
   .map = f1_map,
+  .repair = f1_repair,
 };

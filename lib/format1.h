@@ -101,6 +101,8 @@ extern int f1_debug (const struct ring *ring, blkring_debug_fn fn,
 extern int f1_inspect (const struct ring *ring, struct blkring_info *info);
 extern int f1_check (const struct ring *ring, blkring_finding_fn fn,
                      void *opaque);
+extern int f1_repair (const struct ring *ring, enum blkring_repair what,
+                      blkring_finding_fn fn, void *opaque);
 extern int f1_map (const struct ring *ring, blkring_map_fn fn, void *opaque);
 
 #endif /* BLKRING_FORMAT1_H */

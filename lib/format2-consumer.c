@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,6 +59,9 @@ struct consumer_state {
   struct seen seen[REMEMBERED];
   unsigned nr_seen;          /* adjoining frames, in order */
   uint64_t boundary;         /* an item is known to begin here */
+  bool tail_checked;         /* nothing came behind the first tail we saw */
+  uint64_t skip_from, skip_to; /* salvage: what was left out last … */
+  uint32_t skip_chain;       /* … and the chain behind it */
 };
 
 static unsigned
@@ -287,6 +291,45 @@ corrupt_at (blkring_consumer *c, uint64_t at, uint64_t published)
                       ring_offset (ring, at), published);
 }
 
+/* Salvage: 'at' and 'chain' of what is valid behind the damage. */
+static int
+skip_damage (blkring_consumer *c, uint64_t *at, uint32_t *chain)
+{
+  struct consumer_state *s = c->format_state;
+  const struct f2_record *p = &s->records.record[F2_PRODUCER];
+  const uint64_t from = *at;
+  const uint64_t end = max_u64 (s->published, from + min_u64
+                                (c->h.ring.largest_frame, c->h.ring.capacity));
+  struct f2_scan scan;
+  char why[512];
+  int r;
+
+  snprintf (why, sizeof why, "%s", blkring_get_error ());
+  if (f2_scan_begin (&scan, &c->h.ring, from, 0) == -1)
+    return -1;
+  r = f2_scan_resync (&scan, from + c->h.ring.block_size, end);
+  if (r == 1 && (scan.frame.flags & F2_PUBLISHED || scan.at < s->published)) {
+    *at = scan.at;
+    *chain = scan.chain;
+  }
+  else if (r != -1) {
+    *at = s->published;
+    *chain = p->chain;
+    r = s->published > from;
+  }
+  f2_scan_end (&scan);
+  if (r == 1) {
+    s->skip_from = from;
+    s->skip_to = *at;
+    s->skip_chain = *chain;
+    device_log (c->h.ring.device, BLKRING_LOG_ERROR, "skipped from position %"
+                PRIu64 " to %" PRIu64 ": %s", from, *at, why);
+    if (c->skipped)
+      c->skipped (c->skipped_opaque, from, *at, why);
+  }
+  return r;
+}
+
 static bool
 is_visible (const struct window *w, const struct f2_frame *f, uint64_t end)
 {
@@ -308,6 +351,36 @@ read_visible (blkring_consumer *c, uint64_t at, uint32_t chain,
   *valid = r == 1;
   return r == 1 &&
     is_visible (s->w, f, at + f2_frame_size (&c->h.ring, f->length));
+}
+
+/* Frames are durable in order: one that came later tells that what should
+ * be here is damaged, and that this is not the end.  The producer's record
+ * tells so too, but later: this is looked for once, at the first tail. */
+static int
+check_tail (blkring_consumer *c, uint64_t at, uint32_t chain,
+            struct f2_frame *f)
+{
+  struct consumer_state *s = c->format_state;
+  const struct ring *ring = &c->h.ring;
+  uint64_t where;
+  bool valid;
+  int r;
+
+  if (s->tail_checked)
+    return 0;
+  s->tail_checked = true;
+  r = f2_find_beyond (ring, at, s->records.record[F2_PRODUCER].frame_epoch,
+                      &where);
+  if (r != 1)
+    return r;
+  /* It may have been written only now. */
+  r = read_visible (c, at, chain, f, &valid);
+  if (r != 0 || valid)
+    return r;
+  return set_corrupt (ring_offset (ring, at), "there is no valid frame at "
+                      "position %" PRIu64 " (byte %" PRIu64 "), but one that "
+                      "came later at %" PRIu64, at, ring_offset (ring, at),
+                      where);
 }
 
 /* The visible frame at 'at': 1; 0 when the stream ends here; -1. */
@@ -334,7 +407,7 @@ visible_frame (blkring_consumer *c, uint64_t at, uint32_t chain,
   if (f2_consumer_look (c) == -1)
     return -1;
   if (s->published <= at)
-    return 0;
+    return valid ? 0 : check_tail (c, at, chain, f);
   r = read_visible (c, at, chain, f, &valid);
   if (r == 0 && !valid)
     return corrupt_at (c, at, s->published);
@@ -374,7 +447,16 @@ find_frame (blkring_consumer *c, uint64_t position, struct seen **found)
       break;
     at = s->nr_seen ? s->seen[s->nr_seen - 1].end : mine (c)->frame;
     chain = s->nr_seen ? s->seen[s->nr_seen - 1].crc : mine (c)->chain;
+    if (s->skip_to > at && s->skip_from == at) {
+      at = s->skip_to;
+      chain = s->skip_chain;
+    }
     r = visible_frame (c, at, chain, &f);
+    if (r == -1 && errno == EBADMSG && c->salvage) {
+      r = skip_damage (c, &at, &chain);
+      if (r == 1)
+        r = visible_frame (c, at, chain, &f);
+    }
     if (r <= 0)
       return r;
     remember (s, &f, f2_frame_size (&c->h.ring, f.length));
@@ -505,6 +587,8 @@ f2_read (blkring_consumer *c, uint64_t from, struct blkring_item *items,
       return n > 0 ? (ssize_t) n : -1;
     if (r == 0)
       break;
+    if (c->salvage && from < seen->start)
+      from = seen->start;    /* behind what was skipped */
     if (!holds_frame (s->w, seen)) {
       if (n > 0)
         break;

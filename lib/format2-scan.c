@@ -81,6 +81,32 @@ f2_scan_next (struct f2_scan *s)
 }
 
 int
+f2_scan_resync (struct f2_scan *s, uint64_t from, uint64_t end)
+{
+  const uint64_t b = s->ring->block_size;
+  int r;
+
+  for (; from < end; from += b) {
+    s->at = from;
+    if (load (s, b) == -1)
+      return -1;
+    if (!f2_decode_frame (s->buffer + (from - s->start), s->ring, from,
+                          &s->frame))
+      continue;
+    s->chain = s->frame.chain;
+    r = f2_scan_next (s);
+    if (r == -1)
+      return -1;
+    if (r == 1) {
+      s->at = from;
+      s->chain = s->frame.chain;
+      return 1;
+    }
+  }
+  return 0;
+}
+
+int
 f2_find_beyond (const struct ring *ring, uint64_t tail, uint64_t epoch,
                 uint64_t *where)
 {

@@ -302,4 +302,6 @@ const struct format format2 = {
   .inspect = f2_inspect,
   .check = f2_check,
   .map = f2_map,
+  .enable = f2_enable,
+  .repair = f2_repair,
 };

@@ -168,6 +168,10 @@ extern int f2_scan_begin (struct f2_scan *s, const struct ring *ring,
  * here; -1. */
 extern int f2_scan_next (struct f2_scan *s);
 extern void f2_scan_end (struct f2_scan *s);
+/* The next frame that is valid in itself, whatever its chain, at or behind
+ * 'from' and before 'end': 1 and s->at and s->chain are such that
+ * f2_scan_next finds it; 0; -1. */
+extern int f2_scan_resync (struct f2_scan *s, uint64_t from, uint64_t end);
 /* A valid visible frame of this epoch beyond 'tail'?  1 and where, 0, -1. */
 extern int f2_find_beyond (const struct ring *ring, uint64_t tail,
                            uint64_t epoch, uint64_t *where);
@@ -194,6 +198,11 @@ extern int f2_has_item (blkring_consumer *c, uint64_t at);
 extern int f2_is_boundary (blkring_consumer *c, uint64_t position);
 extern int f2_free_to (blkring_consumer *c, uint64_t position);
 extern int f2_request (blkring_consumer *c, bool suspend);
+
+/* format2-manage.c */
+extern int f2_enable (const struct ring *ring, unsigned index, bool on);
+extern int f2_repair (const struct ring *ring, enum blkring_repair what,
+                      blkring_finding_fn fn, void *opaque);
 
 /* format2-inspect.c */
 extern int f2_texts (const struct ring *ring, char *producer,

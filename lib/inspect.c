@@ -10,6 +10,7 @@
 
 #include "error.h"
 #include "format.h"
+#include "lock.h"
 
 static int
 find (blkring_device *device, const struct blkring_inspect_options *o,
@@ -58,6 +59,54 @@ blkring_check (blkring_device *device,
   finding.offset = error_offset ();
   fn (opaque, &finding);
   return 1;
+}
+
+static int
+repair_locked (blkring_device *device, const struct blkring_inspect_options *o,
+               enum blkring_repair what, blkring_finding_fn fn, void *opaque)
+{
+  struct ring ring;
+
+  if (find (device, o, &ring) == -1)
+    return -1;
+  if (ring.read_only)
+    return set_error (EROFS, "the ring has features that forbid this version "
+                      "to write");
+  return ring.format->repair (&ring, what, fn ? fn : ignore, opaque);
+}
+
+int
+blkring_repair (blkring_device *device,
+                const struct blkring_inspect_options *options,
+                enum blkring_repair what, blkring_finding_fn fn, void *opaque)
+{
+  int r;
+
+  if (device_refresh (device) == -1 || lock_sides (device) == -1)
+    return -1;
+  r = repair_locked (device, options, what, fn, opaque);
+  unlock_sides (device);
+  return r;
+}
+
+int
+blkring_consumer_enable (blkring_device *device, unsigned index, bool enable)
+{
+  struct ring ring;
+  int r;
+
+  if (ring_open (device, 0, &ring) == -1)
+    return -1;
+  if (ring.format->enable == NULL || index >= ring.consumers)
+    return set_error (EINVAL, "there is no consumer %u to enable or disable: "
+                      "the ring has %u", index, ring.consumers);
+  if (device->geometry.flags & BLKRING_DEVICE_READ_ONLY || ring.read_only)
+    return set_error (EROFS, "the device or the ring is read-only");
+  if (owner_lock (device, SIDE_CONSUMER + index) == -1)
+    return -1;
+  r = ring.format->enable (&ring, index, enable);
+  owner_unlock (device, SIDE_CONSUMER + index);
+  return r;
 }
 
 int

@@ -84,7 +84,7 @@ ring_read (const struct ring *ring, void *buf, uint64_t from,
 }
 
 /* Both sides, so that nobody is attached meanwhile. */
-static int
+int
 lock_sides (blkring_device *device)
 {
   if (device->geometry.flags & BLKRING_DEVICE_READ_ONLY)
@@ -98,7 +98,7 @@ lock_sides (blkring_device *device)
   return 0;
 }
 
-static void
+void
 unlock_sides (blkring_device *device)
 {
   owner_unlock (device, SIDE_CONSUMER);
