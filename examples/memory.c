@@ -23,7 +23,7 @@
 
 struct array {
   pthread_mutex_t lock;
-  unsigned char bytes[16 * 512];
+  unsigned char bytes[128 * 512];
 };
 
 /* What is not set stays 0, or 1 for sector size and alignment. */

@@ -281,7 +281,7 @@ enum blkring_state {
 
 struct blkring_create_options {
   unsigned flags;            /* BLKRING_CREATE_* */
-  unsigned format;           /* 2; 1 = MirageOS compatible; 0 = 1 */
+  unsigned format;           /* 2; 1 = MirageOS compatible; 0 = 2 */
   uint32_t sector_size;      /* format 1: 512 or 4096; 0 = the device's */
   /* Format 2. */
   uint32_t block_size;       /* bytes: a power of two, 512 … 65536, at least
@@ -593,8 +593,13 @@ struct blkring_info {
   uint64_t reserved[8];
 };
 
+#define BLKRING_INSPECT_POINTERS 1 /* inspect: look at the pointers alone, not
+                                      at items; 'items' and what depends on
+                                      them is 0 */
+
 struct blkring_inspect_options {
   uint32_t sector_size;      /* format 1: 512 or 4096; 0 = probe */
+  unsigned flags;            /* BLKRING_INSPECT_* */
   uint64_t reserved[8];      /* zero */
 };
 

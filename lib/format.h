@@ -142,7 +142,8 @@ struct format {
 
   int (*texts) (const struct ring *ring, char *producer, char *consumer);
   int (*debug) (const struct ring *ring, blkring_debug_fn fn, void *opaque);
-  int (*inspect) (const struct ring *ring, struct blkring_info *info);
+  int (*inspect) (const struct ring *ring, unsigned flags,
+                  struct blkring_info *info);
   int (*check) (const struct ring *ring, blkring_finding_fn fn,
                 void *opaque);
   int (*map) (const struct ring *ring, blkring_map_fn fn, void *opaque);

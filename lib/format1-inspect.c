@@ -135,7 +135,8 @@ state_of (const struct f1_pointers *v)
 }
 
 static int
-inspect_once (const struct ring *ring, struct blkring_info *info)
+inspect_once (const struct ring *ring, unsigned flags,
+              struct blkring_info *info)
 {
   struct f1_pointers v;
 
@@ -151,24 +152,27 @@ inspect_once (const struct ring *ring, struct blkring_info *info)
   info->free = ring->capacity - info->used;
   info->largest_item = ring->largest_item;
   info->state = state_of (&v);
+  if (flags & BLKRING_INSPECT_POINTERS)
+    return 0;
   return walk (ring, v.consumer.position, v.producer.position, info);
 }
 
 /* Beside a running ring what is read may be freed and written anew while
  * it is read.  What is wrong at positions that have not moved is wrong. */
 int
-f1_inspect (const struct ring *ring, struct blkring_info *info)
+f1_inspect (const struct ring *ring, unsigned flags,
+            struct blkring_info *info)
 {
   struct f1_pointers v;
   int tries, r;
 
   for (tries = 0;; ++tries) {
-    r = inspect_once (ring, info);
+    r = inspect_once (ring, flags, info);
     if (r == 0 || errno != EBADMSG || tries == 100)
       return r;
     if (tries >= CHECK_TRIES && (load (ring, &v, NULL, NULL) == -1 ||
                                  v.consumer.position == info->consumer))
-      return inspect_once (ring, info);
+      return inspect_once (ring, flags, info);
   }
 }
 

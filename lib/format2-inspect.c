@@ -144,6 +144,19 @@ walk_frames (struct walk *w)
   return found;
 }
 
+/* The same by what the records say: up to 'published'. */
+static int
+look_at_records (struct walk *w)
+{
+  const struct f2_record *p = &w->records.record[F2_PRODUCER];
+  unsigned kind;
+
+  w->published = w->visible = w->end = p->position;
+  w->lowest = lowest_record (&w->records, &kind)
+    ? min_u64 (w->records.record[kind].frame, p->position) : p->position;
+  return 0;
+}
+
 /*---------------------------------------------------------------------*/
 
 static void
@@ -216,7 +229,8 @@ describe (const struct walk *w, struct blkring_info *i)
 }
 
 static int
-inspect_once (const struct ring *ring, struct blkring_info *info)
+inspect_once (const struct ring *ring, unsigned flags,
+              struct blkring_info *info)
 {
   struct walk w;
   unsigned k;
@@ -227,7 +241,8 @@ inspect_once (const struct ring *ring, struct blkring_info *info)
     return -1;
   describe (&w, info);
   w.info = info;
-  r = walk_frames (&w);
+  r = flags & BLKRING_INSPECT_POINTERS ? look_at_records (&w)
+    : walk_frames (&w);
   info->producer = w.visible;
   info->used = w.end - w.lowest;
   info->free = ring->capacity - info->used;
@@ -243,13 +258,14 @@ inspect_once (const struct ring *ring, struct blkring_info *info)
 /* Beside a running ring what is read may be freed and written anew while
  * it is read.  What is wrong at a place that has not moved is wrong. */
 int
-f2_inspect (const struct ring *ring, struct blkring_info *info)
+f2_inspect (const struct ring *ring, unsigned flags,
+            struct blkring_info *info)
 {
   uint64_t last = UINT64_MAX;
   int tries = 0, r, all;
 
   for (all = 0; all < 100; ++all) {
-    r = inspect_once (ring, info);
+    r = inspect_once (ring, flags, info);
     if (r == 0 || errno != EBADMSG)
       return r;
     tries = info->consumer == last ? tries + 1 : 0;
@@ -395,7 +411,7 @@ f2_check (const struct ring *ring, blkring_finding_fn fn, void *opaque)
     return -1;
   }
   found += records;
-  if (f2_inspect (ring, info) == -1) {
+  if (f2_inspect (ring, 0, info) == -1) {
     if (errno != EBADMSG)
       found = -1;
     else {
@@ -464,7 +480,7 @@ f2_map (const struct ring *ring, blkring_map_fn fn, void *opaque)
 
   if (info == NULL)
     return set_errno_error (ENOMEM, "cannot map");
-  r = f2_inspect (ring, info);
+  r = f2_inspect (ring, 0, info);
   if (r == 0) {
     start = info->producer + info->staged - info->used;
     n += add_regions (ring, regions + n, start, info->used,

@@ -189,7 +189,7 @@ drop_staged (struct repair *r)
 
   if (info == NULL || block == NULL)
     goto out;
-  status = f2_inspect (ring, info);
+  status = f2_inspect (ring, 0, info);
   if (status == -1 && errno == EBADMSG)
     status = 0;              /* cannot be told; check says what is wrong */
   else if (status == 0 && info->staged > 0) {

@@ -209,7 +209,8 @@ extern int f2_texts (const struct ring *ring, char *producer,
                      char *consumer);
 extern int f2_debug (const struct ring *ring, blkring_debug_fn fn,
                      void *opaque);
-extern int f2_inspect (const struct ring *ring, struct blkring_info *info);
+extern int f2_inspect (const struct ring *ring, unsigned flags,
+                       struct blkring_info *info);
 extern int f2_check (const struct ring *ring, blkring_finding_fn fn,
                      void *opaque);
 extern int f2_map (const struct ring *ring, blkring_map_fn fn, void *opaque);

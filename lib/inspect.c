@@ -28,7 +28,7 @@ blkring_inspect (blkring_device *device,
 
   if (find (device, options, &ring) == -1)
     return -1;
-  return ring.format->inspect (&ring, info);
+  return ring.format->inspect (&ring, options ? options->flags : 0, info);
 }
 
 static void

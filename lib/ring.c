@@ -19,7 +19,7 @@
 #define ERASE_CHUNK (UINT64_C (1) << 20)
 
 const struct format *const formats[] = { &format2, &format1, NULL };
-static const struct format *const default_format = &format1;
+static const struct format *const default_format = &format2;
 
 int
 blkring_position_compare (blkring_position a, blkring_position b)

@@ -177,4 +177,7 @@ extern int kill_child (struct child *child);
  * kernel. */
 extern void wait_until_asleep (pid_t tid);
 
+/* Options of create for a ring of format 1. */
+#define FORMAT1 (&(const struct blkring_create_options) { .format = 1 })
+
 #endif /* BLKRING_TESTS_COMMON_H */

@@ -8,7 +8,7 @@ setup () {
 }
 
 @test "lines go through a ring from the example producer to the consumer" {
-  blkring-img create -q ring 64K
+  blkring-img create -q ring 1M
   seq 1 2000 > in
   producer ring < in &
   pid=$!
@@ -18,7 +18,7 @@ setup () {
 }
 
 @test "the example consumer ends when the ring is empty" {
-  blkring-img create -q ring 64K
+  blkring-img create -q ring 1M
   printf 'one\ntwo\n' | producer ring
   run consumer ring
   [ "$status" = 0 ]

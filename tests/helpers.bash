@@ -33,9 +33,14 @@ fail () {
 
 # Running the tool -------------------------------------------------------
 
-# Run it to its end: $status, and the files out and err.
+# Run it to its end: $status, and the files out and err.  A ring is of format
+# 1 where a test does not say otherwise: the sizes and positions in the tests
+# are of that.
 tool () {
   status=0
+  if [ "${1-}" = create ] && [[ " $* " != *" --format"* ]]; then
+    set -- create --format=1 "${@:2}"
+  fi
   timeout -k 1 20 blkring-img "$@" >out 2>err || status=$?
 }
 

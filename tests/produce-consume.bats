@@ -703,7 +703,7 @@ closed_pipe () {
   cmp ring before
   timeout 20 blkring-img produce ring missing 2>&- || :
   cmp ring before
-  timeout 20 blkring-img create new 10K >&- 2>err || :
+  timeout 20 blkring-img create --format=1 new 10K >&- 2>err || :
   succeeds check new
 }
 

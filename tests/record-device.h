@@ -139,4 +139,7 @@ extern void record_device_write (struct record_device *rd, uint64_t offset,
  * moves it, too. */
 extern struct blkring_clock record_clock (uint64_t *ns);
 
+/* Options of create for a ring of format 1. */
+#define FORMAT1 (&(const struct blkring_create_options) { .format = 1 })
+
 #endif /* RECORD_DEVICE_H */

@@ -144,7 +144,7 @@ assert_pointer_refused (struct record_device *rd, uint64_t offset)
   assert_corrupt_at (offset);
   assert_int_equal (end, 0);
   assert_check_finds (rd, offset);
-  assert_int_equal (blkring_create (rd->device, NULL), -1);
+  assert_int_equal (blkring_create (rd->device, FORMAT1), -1);
   assert_int_equal (errno, EEXIST);
   assert_int_equal (rd->writes, 0);
 }

@@ -314,13 +314,13 @@ typedef int (*change_fn) (struct record_device *rd);
 static int
 create_small (struct record_device *rd)
 {
-  return blkring_create (rd->device, NULL);
+  return blkring_create (rd->device, FORMAT1);
 }
 
 static int
 create_forced (struct record_device *rd)
 {
-  const struct blkring_create_options o = {
+  const struct blkring_create_options o = { .format = 1,
     .flags = BLKRING_CREATE_FORCE,
   };
 

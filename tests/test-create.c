@@ -17,7 +17,7 @@
 #define BIG (4 * MIB)
 #define TAIL (64 << 10)      /* what must be zero at the end */
 
-static const struct blkring_create_options force = {
+static const struct blkring_create_options force = { .format = 1,
   .flags = BLKRING_CREATE_FORCE,
 };
 
@@ -88,13 +88,13 @@ create_keeps_the_ring_that_is_there (void **state)
   assert_ok (append_seed (t->p, 3000, 1, NULL));
   take_seed (t->c, 10, 0);
   detach_both (t);
-  assert_returns (1, blkring_create (t->device, NULL));
+  assert_returns (1, blkring_create (t->device, FORMAT1));
   assert_ok (blkring_inspect (t->device, NULL, &info));
   assert_int_equal (info.items, 1);
   attach_both (t, NULL);
   take_seed (t->c, 3000, 1);
   detach_both (t);
-  assert_returns (1, blkring_create (t->device, NULL));
+  assert_returns (1, blkring_create (t->device, FORMAT1));
 }
 
 static void
@@ -165,7 +165,7 @@ assert_refused (blkring_device *device, const char *name)
 
   assert_true (before && after);
   assert_ok (blkring_device_read (device, before, BIG, 0));
-  assert_fails (EEXIST, blkring_create (device, NULL));
+  assert_fails (EEXIST, blkring_create (device, FORMAT1));
   assert_message (name);
   assert_message ("force");
   assert_ok (blkring_device_read (device, after, BIG, 0));
@@ -260,7 +260,7 @@ bytes_between_beginning_and_end_do_not_matter (void **state)
   for (i = 0; i < LENGTH (offsets); ++i) {
     device = memory (BIG, 512);
     put (device, "\1", 1, offsets[i]);
-    assert_returns (0, blkring_create (device, NULL));
+    assert_returns (0, blkring_create (device, FORMAT1));
     assert_empty_ring (device, 512);
     assert_ok (blkring_device_read (device, &byte, 1, offsets[i]));
     assert_int_equal (byte, 1);
@@ -279,7 +279,7 @@ small_device_must_be_zero_throughout (void **state)
   for (offset = 0; offset < 2048; offset += 89) {
     device = memory (2048, 512);
     put (device, "x", 1, offset);
-    assert_fails (EEXIST, blkring_create (device, NULL));
+    assert_fails (EEXIST, blkring_create (device, FORMAT1));
     blkring_device_close (device);
   }
 }
@@ -290,9 +290,9 @@ damaged_ring_is_refused_without_force (void **state)
   blkring_device *device = memory (10240, 512);
 
   (void) state;
-  assert_returns (0, blkring_create (device, NULL));
+  assert_returns (0, blkring_create (device, FORMAT1));
   put (device, "\7", 1, 512 + 8);
-  assert_fails (EEXIST, blkring_create (device, NULL));
+  assert_fails (EEXIST, blkring_create (device, FORMAT1));
   assert_message ("damaged");
   assert_returns (0, blkring_create (device, &force));
   assert_empty_ring (device, 512);
@@ -306,7 +306,8 @@ static void
 assert_size_refused (uint64_t size, uint32_t device_sector, uint32_t sector,
                      const char *first, const char *second)
 {
-  const struct blkring_create_options o = { .sector_size = sector };
+  const struct blkring_create_options o = {
+    .format = 1, .sector_size = sector };
   blkring_device *device = memory (size, device_sector);
 
   assert_fails (EINVAL, blkring_create (device, &o));
@@ -357,7 +358,7 @@ sector_size_is_the_device_s_or_the_caller_s (void **state)
     { 1, 0, 512 }, { 512, 0, 512 }, { 4096, 0, 4096 }, { 1, 4096, 4096 },
     { 512, 4096, 4096 }, { 512, 512, 512 }, { 4096, 4096, 4096 },
   };
-  struct blkring_create_options o = { .flags = 0 };
+  struct blkring_create_options o = { .format = 1, .flags = 0 };
   blkring_device *device;
   size_t i;
 
@@ -368,11 +369,11 @@ sector_size_is_the_device_s_or_the_caller_s (void **state)
     assert_ok (blkring_create_check (65536, cases[i].device, &o));
     assert_returns (0, blkring_create (device, &o));
     assert_empty_ring (device, cases[i].made);
-    assert_returns (1, blkring_create (device, NULL));
+    assert_returns (1, blkring_create (device, FORMAT1));
     blkring_device_close (device);
   }
   device = memory (4 * 512, 512);
-  assert_returns (0, blkring_create (device, NULL));
+  assert_returns (0, blkring_create (device, FORMAT1));
   assert_empty_ring (device, 512);
   blkring_device_close (device);
 }
@@ -449,7 +450,8 @@ static void
 erased_ring_can_be_made_again (void **state)
 {
   struct test_ring *t = *state;
-  const struct blkring_create_options o = { .sector_size = t->sector_size };
+  const struct blkring_create_options o = {
+    .format = 1, .sector_size = t->sector_size };
 
   attach_both (t, NULL);
   assert_ok (append_seed (t->p, 3000, 1, NULL));
@@ -472,7 +474,7 @@ nothing_is_written_through_a_read_only_device (void **state)
   blkring_consumer *c;
 
   assert_handle (device);
-  assert_fails (EROFS, blkring_create (device, NULL));
+  assert_fails (EROFS, blkring_create (device, FORMAT1));
   assert_fails (EROFS, blkring_create (device, &force));
   assert_fails (EROFS, blkring_erase (device, NULL, 0, NULL, NULL));
   assert_no_handle (EROFS, blkring_producer_attach (device, NULL));

@@ -167,7 +167,7 @@ killed_owner_leaves_no_lock (void **state)
 static void
 create_and_erase_keep_away_from_owners (void **state)
 {
-  static const struct blkring_create_options force = {
+  static const struct blkring_create_options force = { .format = 1,
     .flags = BLKRING_CREATE_FORCE,
   };
   struct test_ring *t = *state;
@@ -177,7 +177,7 @@ create_and_erase_keep_away_from_owners (void **state)
   attach_both (t, NULL);
   assert_ok (append_seed (t->p, 10, 0, NULL));
   for (i = 0; i < 2; ++i) {
-    assert_fails (EBUSY, blkring_create (t->device, NULL));
+    assert_fails (EBUSY, blkring_create (t->device, FORMAT1));
     assert_fails (EBUSY, blkring_create (again, &force));
     assert_fails (EBUSY, blkring_erase (t->device, NULL, 0, NULL, NULL));
     assert_fails (EBUSY, blkring_erase (again, NULL, 0, NULL, NULL));
@@ -194,7 +194,7 @@ create_and_erase_keep_away_from_owners (void **state)
   assert_fails (EBUSY, blkring_erase (again, NULL, 0, NULL, NULL));
   blkring_producer_free (t->p);
   t->p = NULL;
-  assert_returns (1, blkring_create (again, NULL));
+  assert_returns (1, blkring_create (again, FORMAT1));
   assert_int_equal (inspect (t).items, 1);
   assert_ok (blkring_create (again, &force));
   assert_int_equal (inspect (t).items, 0);

@@ -90,7 +90,8 @@ ignore_finding (void *opaque, const struct blkring_finding *finding)
 static void
 use (struct record_device *rd)
 {
-  const struct blkring_create_options create = { .sector_size = 4096 };
+  const struct blkring_create_options create = {
+    .format = 1, .sector_size = 4096 };
   struct fixture f;
   struct iovec batch[3] = { { "a", 1 }, { "bb", 2 }, { NULL, 0 } };
   char *data = malloc (300000);
@@ -275,7 +276,7 @@ larger_sectors_hold_no_ring (void **state)
     rd = record_device_new (&o);
     assert_null (blkring_producer_attach (rd->device, NULL));
     assert_int_equal (errno, EMEDIUMTYPE);
-    assert_int_equal (blkring_create (rd->device, NULL), -1);
+    assert_int_equal (blkring_create (rd->device, FORMAT1), -1);
     assert_int_equal (errno, EINVAL);
     assert_non_null (strstr (blkring_get_error (), "4096"));
     assert_int_equal (rd->bad_requests, 0);

@@ -4,8 +4,8 @@
 
 _blkring_img ()
 {
-  local subcommands="create info check map produce consume dump suspend
-    resume state erase"
+  local subcommands="create info check map produce consume consumer dump
+    suspend resume state erase"
   local common="--quiet --verbose --trace --sector-size= --direct= --queue=
     --client= --help"
   local cur=${COMP_WORDS[COMP_CWORD]} prev="" words="" own=""
@@ -31,15 +31,22 @@ _blkring_img ()
       *--durability) words="full none" ;;
       *--sector-size) words="512 4096" ;;
       *--direct) words="on off" ;;
-      *--format) words="1" ;;
+      *--format) words="1 2" ;;
+      *--repair) words="leaks all" ;;
     esac
   elif [[ $cur == -* ]]; then
     case ${COMP_WORDS[1]} in
-      create) own="--force --erase --format= -p" ;;
-      info | check | map) own="--output=" ;;
-      produce) own="--batch= --framing= --wait --no-wait --durability= -p" ;;
-      consume) own="--count= --until-empty --follow --framing= --output=" ;;
-      dump) own="--from= --count= --output=" ;;
+      create)
+        own="--force --erase --sparse --format= --block-size= --consumers=
+          --largest-frame= --label= -p"
+        ;;
+      check) own="--output= --repair=" ;;
+      info | map) own="--output=" ;;
+      produce) own="--batch= --framing= --wait --no-wait --durability= -p
+        --takeover" ;;
+      consume) own="--count= --until-empty --follow --framing= --output=
+        --consumer= --takeover --salvage" ;;
+      dump) own="--from= --count= --output= --consumer= --salvage" ;;
       suspend | resume) own="--wait --wait= --force" ;;
       erase) own="--force --pattern= -p" ;;
     esac

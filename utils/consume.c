@@ -27,7 +27,8 @@
 struct consume {
   struct common common;
   enum framing framing;
-  bool json, until_empty, follow, has_count, takeover;
+  bool json, until_empty, follow, has_count, takeover, salvage;
+  struct salvage skipped;
   uint64_t left;             /* items still to be consumed */
   blkring_consumer *consumer;
   bool sync;                 /* stdout is a file */
@@ -210,12 +211,18 @@ run (struct consume *c)
   device = open_ring (&c->common, 0, 0);
   if (device == NULL)
     return STATUS_FAILED;
-  o.flags = c->takeover ? BLKRING_ATTACH_TAKEOVER : 0;
+  o.flags = (c->takeover ? BLKRING_ATTACH_TAKEOVER : 0) |
+    (c->salvage ? BLKRING_ATTACH_SALVAGE : 0);
+  c->skipped.common = &c->common;
+  o.skipped = report_skipped;
+  o.skipped_opaque = &c->skipped;
   c->consumer = blkring_consumer_attach (device, &o);
   status = c->consumer ? copy (c) : fail_ring (&c->common);
   blkring_consumer_free (c->consumer);
   blkring_device_close (device);
   free (c->out);
+  if (status == STATUS_DONE && c->skipped.bytes > 0)
+    status = STATUS_CORRUPT;
   return status;
 }
 
@@ -233,13 +240,14 @@ static int
 run_consume (int argc, char **argv)
 {
   enum { OPT_COUNT = OPT_OWN, OPT_UNTIL_EMPTY, OPT_FOLLOW, OPT_FRAMING,
-         OPT_TAKEOVER };
+         OPT_TAKEOVER, OPT_SALVAGE };
   static const struct option options[] = {
     { "count", required_argument, NULL, OPT_COUNT },
     { "until-empty", no_argument, NULL, OPT_UNTIL_EMPTY },
     { "follow", no_argument, NULL, OPT_FOLLOW },
     { "framing", required_argument, NULL, OPT_FRAMING },
     { "takeover", no_argument, NULL, OPT_TAKEOVER },
+    { "salvage", no_argument, NULL, OPT_SALVAGE },
     { "output", required_argument, NULL, OPT_OUTPUT },
     COMMON_LONG
   };
@@ -268,6 +276,9 @@ run_consume (int argc, char **argv)
       break;
     case OPT_TAKEOVER:
       c.takeover = true;
+      break;
+    case OPT_SALVAGE:
+      c.salvage = true;
       break;
     case OPT_FRAMING:
       word = parse_word ("--framing", optarg, framings);
@@ -306,6 +317,7 @@ const struct subcommand consume_command = {
   "item alone\n"
   "      --output=items|json\n"
   "      --consumer=K       which consumer of the ring to be, from 0\n"
-  "      --takeover         replace a consumer that may be alive\n",
+  "      --takeover         replace a consumer that may be alive\n"
+  "      --salvage          go on behind what is damaged\n",
   .run = run_consume,
 };

@@ -105,13 +105,13 @@ check_options (const struct create *c)
 {
   const struct blkring_create_options *o = &c->options;
 
-  if (o->format != 2 && (o->block_size || o->consumers || o->largest_frame ||
+  if (o->format == 1 && (o->block_size || o->consumers || o->largest_frame ||
                          o->label)) {
     fprintf (stderr, "blkring-img create: --block-size, --consumers, "
              "--largest-frame and --label are of format 2\n");
     return -1;
   }
-  if (o->format == 2 && o->sector_size) {
+  if (o->format != 1 && o->sector_size) {
     fprintf (stderr, "blkring-img create: --sector-size is of format 1: add "
              "--format=1, or say --block-size\n");
     return -1;
@@ -199,7 +199,7 @@ const struct subcommand create_command = {
   "  -f, --force            format a device that is not blank\n"
   "      --erase            write zeros to the whole device first\n"
   "  -p                     show the progress of --erase\n"
-  "      --format=1|2       version of the format on disk (1)\n"
+  "      --format=1|2       version of the format on disk (2)\n"
   "      --block-size=N     each push takes a whole number of blocks "
   "(4096)\n"
   "      --consumers=N      1 to 64, each of which gets every item (1)\n"

@@ -20,6 +20,8 @@ struct dump {
   bool has_from;
   blkring_position from;
   uint64_t left;
+  bool salvage;
+  struct salvage skipped;
 };
 
 /* Printable UTF-8 without control characters, those of U+0080 … U+009F
@@ -136,21 +138,28 @@ run (struct dump *d)
 
   if (device == NULL)
     return STATUS_FAILED;
-  o.flags = BLKRING_ATTACH_OBSERVER;
+  o.flags = BLKRING_ATTACH_OBSERVER |
+    (d->salvage ? BLKRING_ATTACH_SALVAGE : 0);
+  d->skipped.common = &d->common;
+  o.skipped = report_skipped;
+  o.skipped_opaque = &d->skipped;
   observer = blkring_consumer_attach (device, &o);
   status = observer ? walk (d, observer) : fail_ring (&d->common);
   blkring_consumer_free (observer);
   blkring_device_close (device);
+  if (status == STATUS_DONE && d->skipped.bytes > 0)
+    return finish_output (&d->common, STATUS_CORRUPT);
   return status == STATUS_DONE ? finish_output (&d->common, status) : status;
 }
 
 static int
 run_dump (int argc, char **argv)
 {
-  enum { OPT_FROM = OPT_OWN, OPT_COUNT };
+  enum { OPT_FROM = OPT_OWN, OPT_COUNT, OPT_SALVAGE };
   static const struct option options[] = {
     { "from", required_argument, NULL, OPT_FROM },
     { "count", required_argument, NULL, OPT_COUNT },
+    { "salvage", no_argument, NULL, OPT_SALVAGE },
     { "output", required_argument, NULL, OPT_OUTPUT },
     COMMON_LONG
   };
@@ -164,6 +173,9 @@ run_dump (int argc, char **argv)
       if (parse_number ("--from", optarg, 0, INT64_MAX, &d.from) == -1)
         return STATUS_FAILED;
       d.has_from = true;
+      break;
+    case OPT_SALVAGE:
+      d.salvage = true;
       break;
     case OPT_COUNT:
       if (parse_number ("--count", optarg, 0, UINT64_MAX, &d.left) == -1)
@@ -191,6 +203,8 @@ const struct subcommand dump_command = {
   .options =
   "      --from=POS         begin with the item at this position\n"
   "      --count=N          show at most N items\n"
-  "      --output=human|json|raw\n",
+  "      --output=human|json|raw\n"
+  "      --consumer=K       as which consumer would see them, from 0\n"
+  "      --salvage          go on behind what is damaged\n",
   .run = run_dump,
 };

@@ -14,8 +14,8 @@
 
 static const struct subcommand *const subcommands[] = {
   &create_command, &info_command, &check_command, &map_command,
-  &produce_command, &consume_command, &dump_command, &suspend_command,
-  &resume_command, &state_command, &erase_command, NULL
+  &produce_command, &consume_command, &consumer_command, &dump_command,
+  &suspend_command, &resume_command, &state_command, &erase_command, NULL
 };
 
 static void
@@ -62,11 +62,11 @@ main (int argc, char **argv)
   if (strcmp (argv[1], "--help") == 0 || strcmp (argv[1], "-h") == 0 ||
       strcmp (argv[1], "help") == 0) {
     print_usage (stdout);
-    return STATUS_DONE;
+    return fflush (stdout) == EOF ? STATUS_FAILED : STATUS_DONE;
   }
   if (strcmp (argv[1], "--version") == 0 || strcmp (argv[1], "-V") == 0) {
     printf ("blkring-img %s\n", blkring_version ());
-    return STATUS_DONE;
+    return fflush (stdout) == EOF ? STATUS_FAILED : STATUS_DONE;
   }
   for (i = 0; subcommands[i]; ++i)
     if (strcmp (argv[1], subcommands[i]->name) == 0) {

@@ -36,8 +36,9 @@ struct subcommand {
 };
 
 extern const struct subcommand create_command, info_command, check_command,
-  map_command, produce_command, consume_command, dump_command,
-  suspend_command, resume_command, state_command, erase_command;
+  map_command, produce_command, consume_command, consumer_command,
+  dump_command, suspend_command, resume_command, state_command,
+  erase_command;
 
 /* Options of every subcommand. */
 struct common {
@@ -105,6 +106,13 @@ extern const char *state_in_words (enum blkring_state state);
 /* Texts that a device holds must not control the terminal, and may not be
  * UTF-8: '?' for what is not fit to print.  In place. */
 extern char *without_controls (char *text);
+/* What salvage left out, on stderr.  'opaque' is a struct salvage. */
+struct salvage {
+  const struct common *common;
+  uint64_t bytes;            /* in all; not 0: the exit status is 2 */
+};
+extern void report_skipped (void *opaque, blkring_position from,
+                            blkring_position to, const char *why);
 /* "blkring-img: RING: what" on stderr; returns STATUS_FAILED. */
 extern int fail (const struct common *common, const char *fmt, ...)
   __attribute__ ((format (printf, 2, 3)));

@@ -88,7 +88,7 @@ common_option (struct common *common, int c)
     return 0;
   case OPT_HELP:
     print_help (common->subcommand, stdout);
-    exit (STATUS_DONE);
+    exit (fflush (stdout) == EOF ? STATUS_FAILED : STATUS_DONE);
   default:                   /* getopt has said what is wrong */
     fprintf (stderr, "blkring-img %s --help lists the options\n",
              common->subcommand->name);
@@ -164,12 +164,8 @@ parse_number (const char *what, const char *text, uint64_t min, uint64_t max,
   if (read_digits (text, &end, value) == 0 && *end == '\0' &&
       *value >= min && *value <= max)
     return 0;
-  if (max >= INT64_MAX)
-    fprintf (stderr, "blkring-img: %s: '%s' is not a whole number of at least"
-             " %" PRIu64 "\n", what, text, min);
-  else
-    fprintf (stderr, "blkring-img: %s: '%s' is not a whole number from %"
-             PRIu64 " to %" PRIu64 "\n", what, text, min, max);
+  fprintf (stderr, "blkring-img: %s: '%s' is not a whole number from %" PRIu64
+           " to %" PRIu64 "\n", what, text, min, max);
   return -1;
 }
 

@@ -145,6 +145,17 @@ inspect_options (const struct common *common)
   };
 }
 
+void
+report_skipped (void *opaque, blkring_position from, blkring_position to,
+                const char *why)
+{
+  struct salvage *s = opaque;
+
+  s->bytes += to - from;
+  fail (s->common, "skipped %" PRIu64 " bytes, from position %" PRIu64
+        " to %" PRIu64 ": %s", to - from, from, to, why);
+}
+
 const char *
 state_in_words (enum blkring_state state)
 {

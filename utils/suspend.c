@@ -128,6 +128,7 @@ run_state (int argc, char **argv)
   if (device == NULL)
     return STATUS_FAILED;
   o = inspect_options (&common);
+  o.flags = BLKRING_INSPECT_POINTERS;
   if (blkring_inspect (device, &o, &info) == -1)
     status = fail_ring (&common);
   else
