@@ -114,7 +114,7 @@ static void
 push_and_pop (blkring_producer *producer, blkring_consumer *consumer)
 {
   struct blkring_item item;
-  blkring_position after;
+  blkring_position after = 0;
 
   expect (blkring_producer_push (producer, "one", 3, NULL) == 0 &&
           blkring_producer_push (producer, "two", 3, &after) == 0,
