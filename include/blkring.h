@@ -58,8 +58,9 @@
  *
  * MEMORY: a device needs less than 4 KiB.  A producer holds one write
  * buffer that grows with the largest push, to 4 MiB at most (larger
- * pushes pass through it in parts), and 8 bytes for each push that was
- * not advanced yet.  A consumer holds one read buffer: 256 KiB, up to 4 MiB
+ * pushes pass through it in parts; in format 2 to the largest frame), and
+ * the ends of the last 65536 pushes that were not advanced yet: one cannot
+ * advance to older ones alone.  A consumer holds one read buffer: 256 KiB, up to 4 MiB
  * where popv asks for more items than that holds, or the size of the
  * largest item that it met, rounded up to sectors.  None of it depends on
  * the size of the ring.
@@ -168,7 +169,8 @@ blkring_device_new (const struct blkring_device_ops *ops, void *opaque);
 
 #define BLKRING_OPEN_READ_ONLY  1 /* open for reading alone */
 #define BLKRING_OPEN_CREATE     2 /* make the file, of 'size' bytes */
-#define BLKRING_OPEN_EXCLUSIVE  4 /* with CREATE: it must not exist */
+#define BLKRING_OPEN_EXCLUSIVE  4 /* with CREATE: it must not exist; a block
+                                     device must not be in use (mounted) */
 #define BLKRING_OPEN_DIRECT     8 /* O_DIRECT, also for a regular file */
 #define BLKRING_OPEN_BUFFERED  16 /* no O_DIRECT, also for a block device */
 #define BLKRING_OPEN_RESIZE    32 /* with CREATE: change the size of a file

@@ -28,9 +28,9 @@
 /* What must be zero. */
 #define ZERO_HEAD (UINT64_C (1) << 20)
 #define ZERO_TAIL (UINT64_C (64) << 10)
-/* What libblkid sees: the farthest magic that it looks for behind the
- * first MiB is VMFS's at 1 MiB. */
-#define SEEN (UINT64_C (2) << 20)
+/* What libblkid sees: the farthest header that it looks for is LUKS2's
+ * second one, at up to 4 MiB. */
+#define SEEN (UINT64_C (8) << 20)
 
 static const struct {
   size_t offset;

@@ -17,6 +17,9 @@
 #include "wait.h"
 
 #define FOLD_BATCH 64
+/* Ends of items that are remembered, so that an advance to one of them need
+ * not read the items again. */
+#define NR_ENDS 4096
 /* How often an observer tries again when the owner frees under it. */
 #define OBSERVER_TRIES 1000
 
@@ -47,9 +50,14 @@ static int
 attach (blkring_consumer *c, blkring_device *device,
         const struct blkring_attach_options *o)
 {
-  if (handle_init (&c->h, device, o) == -1)
+  if (handle_init (&c->h, device, o, BLKRING_ATTACH_OBSERVER |
+                   BLKRING_ATTACH_FORCE | BLKRING_ATTACH_TAKEOVER |
+                   BLKRING_ATTACH_SALVAGE) == -1)
     return -1;
   c->observer = o && o->flags & BLKRING_ATTACH_OBSERVER;
+  c->ends = calloc (NR_ENDS, sizeof *c->ends);
+  if (c->ends == NULL)
+    return set_errno_error (ENOMEM, "cannot attach");
   c->force = o && o->flags & BLKRING_ATTACH_FORCE;
   c->index = o ? o->consumer : 0;
   if (c->index >= c->h.ring.consumers)
@@ -119,6 +127,54 @@ check_from (blkring_consumer *c, uint64_t from)
   return r == 1 ? 0 : -1;
 }
 
+static void
+remember_ends (blkring_consumer *c, const struct blkring_item *items,
+               ssize_t n)
+{
+  ssize_t i;
+
+  for (i = 0; i < n; ++i) {
+    if (c->nr_ends > 0 && items[i].next <= c->ends[c->nr_ends - 1])
+      continue;
+    if (c->nr_ends == NR_ENDS) {
+      c->nr_ends = NR_ENDS / 2;
+      memmove (c->ends, c->ends + NR_ENDS / 2,
+               c->nr_ends * sizeof c->ends[0]);
+    }
+    c->ends[c->nr_ends++] = items[i].next;
+  }
+}
+
+/* Did an item that was delivered end here, as far as is remembered? */
+static bool
+is_remembered (const blkring_consumer *c, uint64_t position)
+{
+  size_t low = 0, high = c->nr_ends, middle;
+
+  /* What was taken back is not there any more. */
+  if (position > c->popped)
+    return false;
+  while (low < high) {
+    middle = low + (high - low) / 2;
+    if (c->ends[middle] < position)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low < c->nr_ends && c->ends[low] == position;
+}
+
+static void
+forget_ends (blkring_consumer *c, uint64_t position)
+{
+  size_t n = 0;
+
+  while (n < c->nr_ends && c->ends[n] <= position)
+    n++;
+  c->nr_ends -= n;
+  memmove (c->ends, c->ends + n, c->nr_ends * sizeof c->ends[0]);
+}
+
 static ssize_t
 pop_once (blkring_consumer *c, uint64_t from, struct blkring_item *items,
           size_t max)
@@ -128,8 +184,11 @@ pop_once (blkring_consumer *c, uint64_t from, struct blkring_item *items,
   if (check_from (c, from) == -1)
     return -1;
   n = c->h.ring.format->read (c, from, items, max);
-  if (n > 0 && items[n - 1].next > c->popped)
-    c->popped = items[n - 1].next;
+  if (n > 0) {
+    remember_ends (c, items, n);
+    if (items[n - 1].next > c->popped)
+      c->popped = items[n - 1].next;
+  }
   /* What cannot be delivered can be advanced over. */
   if (n == -1 && errno == EMSGSIZE && items[0].next > c->popped)
     c->popped = items[0].next;
@@ -143,6 +202,7 @@ pop_observed (blkring_consumer *c, const blkring_position *from,
               struct blkring_item *items, size_t max)
 {
   const struct format *format = c->h.ring.format;
+  struct saved_error error;
   uint64_t at;
   ssize_t n;
   int tries, err;
@@ -157,13 +217,11 @@ pop_observed (blkring_consumer *c, const blkring_position *from,
     err = errno;
     if (n == -1 && err != EBADMSG && err != EMSGSIZE && err != EINVAL)
       return -1;
+    save_error (&error);
     if (format->consumer_look (c) == -1)
       return -1;
-    if (c->position <= at) {
-      if (n == -1)
-        return pop_once (c, at, items, max);
-      return n;
-    }
+    if (c->position <= at)
+      return n == -1 ? restore_error (&error) : n;
   }
   return set_error (EAGAIN, "the consumer is faster than this observer");
 }
@@ -233,6 +291,11 @@ fold_locked (blkring_consumer *c, const blkring_position *from,
 
   for (;;) {
     n = pop_locked (c, next, items, FOLD_BATCH);
+    if (n == -1 && errno == EINVAL && c->observer && next == &at &&
+        at < c->position) {
+      next = NULL;           /* the owner freed on: go on behind that */
+      continue;
+    }
     if (n == -1)
       return errno == EAGAIN ? 0 : -1;
     for (i = 0; i < n; ++i) {
@@ -276,7 +339,7 @@ advance_locked (blkring_consumer *c, uint64_t position)
   if (position > c->popped)
     return set_error (EINVAL, "advance to position %" PRIu64
                       ", which was never popped", position);
-  if (position != c->popped) {
+  if (position != c->popped && !is_remembered (c, position)) {
     r = c->h.ring.format->is_boundary (c, position);
     if (r == -1)
       return -1;
@@ -284,7 +347,10 @@ advance_locked (blkring_consumer *c, uint64_t position)
       return set_error (EINVAL, "advance to position %" PRIu64
                         ", where no item ends", position);
   }
-  return c->h.ring.format->free_to (c, position);
+  r = c->h.ring.format->free_to (c, position);
+  /* Whatever went wrong: what was delivered is not known any more. */
+  forget_ends (c, r == 0 ? position : UINT64_MAX);
+  return r;
 }
 
 int
@@ -484,5 +550,6 @@ blkring_consumer_free (blkring_consumer *c)
   if (c->h.attached)
     blkring_consumer_detach (c);
   handle_free (&c->h);
+  free (c->ends);
   free (c);
 }

@@ -16,6 +16,7 @@
 #include <inttypes.h>
 #include <linux/fs.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
@@ -26,12 +27,12 @@
 #include "bytes.h"
 #include "device.h"
 #include "error.h"
+#include "lock.h"
 
 #define LOCK_BASE (INT64_C (1) << 62)
 
 struct file {
   int fd;
-  char *path;                /* absolute, for inotify */
   bool block, direct, read_only;
   uint32_t alignment;        /* of O_DIRECT on a regular file */
   bool no_dsync;             /* the file system does not know RWF_DSYNC */
@@ -135,10 +136,13 @@ file_watch (void *opaque)
 {
   struct file *f = opaque;
   struct watch *w;
+  char name[64];
 
   /* A block device raises no event for what others write. */
-  if (f->block || f->path == NULL)
+  if (f->block)
     return NULL;
+  /* The file, whatever its name is by now. */
+  snprintf (name, sizeof name, "/proc/self/fd/%d", f->fd);
   w = malloc (sizeof *w);
   if (w == NULL)
     return NULL;
@@ -147,7 +151,7 @@ file_watch (void *opaque)
     free (w);
     return NULL;
   }
-  if (inotify_add_watch (w->fd, f->path, IN_MODIFY) == -1) {
+  if (inotify_add_watch (w->fd, name, IN_MODIFY) == -1) {
     close (w->fd);
     free (w);
     return NULL;
@@ -186,7 +190,6 @@ file_close (void *opaque)
   struct file *f = opaque;
 
   close (f->fd);
-  free (f->path);
   free (f);
 }
 
@@ -245,17 +248,32 @@ sync_parent (const char *path)
   free (dir);
 }
 
+/* All locks of all sides: nobody uses the file, and nobody else makes it. */
 static int
-make_file (int fd, const char *name, const struct stat *st,
-           const struct blkring_open_options *o)
+lock_file (int fd, short type)
 {
-  uint64_t size = st->st_size;
+  struct flock fl = {
+    .l_type = type, .l_whence = SEEK_SET, .l_start = LOCK_BASE,
+    .l_len = NR_LOCK_BYTES,
+  };
 
-  if (!S_ISREG (st->st_mode))
-    return set_error (EINVAL, "a size can be given for a regular file only");
-  if (o->size > INT64_MAX)
-    return set_error (EINVAL, "size of %" PRIu64 " bytes is too large",
-                      o->size);
+  if (fcntl (fd, F_OFD_SETLK, &fl) == 0)
+    return 0;
+  if (errno != EAGAIN && errno != EACCES)
+    return set_errno_error (errno, "cannot lock the file");
+  return set_error (EBUSY, "a producer or consumer is attached, or somebody "
+                    "else makes the file");
+}
+
+static int
+set_size (int fd, const char *name, const struct blkring_open_options *o)
+{
+  struct stat st;
+  uint64_t size;
+
+  if (fstat (fd, &st) == -1)
+    return set_errno_error (errno, "cannot stat");
+  size = st.st_size;
   if (size == o->size)
     return 0;
   if (size != 0 && !(o->flags & BLKRING_OPEN_RESIZE))
@@ -270,11 +288,32 @@ make_file (int fd, const char *name, const struct stat *st,
     set_errno_error (errno, "cannot write the %" PRIu64 " bytes of the file",
                      o->size);
     if (ftruncate (fd, 0) == -1)
-      return -1;
+      return -1;             /* the first error is the one to report */
     return -1;
   }
   sync_parent (name);
   return 0;
+}
+
+/* A file with the size that it should have is left alone, also in use. */
+static int
+make_file (int fd, const char *name, const struct stat *st,
+           const struct blkring_open_options *o)
+{
+  int r;
+
+  if (!S_ISREG (st->st_mode))
+    return set_error (EINVAL, "a size can be given for a regular file only");
+  if (o->size > INT64_MAX)
+    return set_error (EINVAL, "size of %" PRIu64 " bytes is too large",
+                      o->size);
+  if ((uint64_t) st->st_size == o->size)
+    return 0;
+  if (lock_file (fd, F_WRLCK) == -1)
+    return -1;
+  r = set_size (fd, name, o);
+  lock_file (fd, F_UNLCK);
+  return r;
 }
 
 /* O_DIRECT on a file takes the sectors of the disk below: try. */
@@ -293,11 +332,27 @@ open_flags (const struct blkring_open_options *o, const struct stat *st)
 
   flags |= o->flags & BLKRING_OPEN_READ_ONLY ? O_RDONLY : O_RDWR;
   if (o->flags & BLKRING_OPEN_CREATE)
-    flags |= O_CREAT | (o->flags & BLKRING_OPEN_EXCLUSIVE ? O_EXCL : 0);
+    flags |= O_CREAT;
+  if (o->flags & BLKRING_OPEN_EXCLUSIVE &&
+      (o->flags & BLKRING_OPEN_CREATE || (st && S_ISBLK (st->st_mode))))
+    flags |= O_EXCL;
   if (o->flags & BLKRING_OPEN_DIRECT ||
       (st && S_ISBLK (st->st_mode) && !(o->flags & BLKRING_OPEN_BUFFERED)))
     flags |= O_DIRECT;
   return flags;
+}
+
+/* Whoever prints to a standard stream that is closed must not hit a ring. */
+static int
+open_above_standard (const char *name, int flags)
+{
+  int fd = open (name, flags, 0666), above;
+
+  if (fd == -1 || fd > STDERR_FILENO)
+    return fd;
+  above = fcntl (fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+  close (fd);
+  return above;
 }
 
 static int
@@ -310,7 +365,9 @@ open_file (const char *name, const struct blkring_open_options *o,
   if (o->flags & BLKRING_OPEN_CREATE && o->flags & BLKRING_OPEN_READ_ONLY)
     return set_error (EINVAL, "a file cannot be made and be read-only");
   flags = open_flags (o, stat (name, &st) == 0 ? &st : NULL);
-  f->fd = open (name, flags, 0666);
+  /* O_NONBLOCK: to find out that it is a pipe must not wait for its other
+   * end.  It means nothing for files and block devices. */
+  f->fd = open_above_standard (name, flags | O_NONBLOCK);
   if (f->fd == -1)
     return set_errno_error (errno, "cannot open");
   if (fstat (f->fd, &st) == -1)
@@ -320,11 +377,13 @@ open_file (const char *name, const struct blkring_open_options *o,
   f->block = S_ISBLK (st.st_mode);
   f->direct = (flags & O_DIRECT) != 0;
   f->read_only = (o->flags & BLKRING_OPEN_READ_ONLY) != 0;
-  if (o->flags & BLKRING_OPEN_CREATE && make_file (f->fd, name, &st, o) == -1)
+  if (o->flags & BLKRING_OPEN_CREATE && make_file (f->fd, name, &st, o) == -1) {
+    if (o->flags & BLKRING_OPEN_EXCLUSIVE)
+      unlink (name);         /* it is ours */
     return -1;
+  }
   if (f->direct && !f->block)
     f->alignment = direct_alignment (f->fd);
-  f->path = realpath (name, NULL);
   return 0;
 }
 
@@ -355,7 +414,6 @@ blkring_device_open (const char *name,
  err:
   if (f->fd >= 0)
     close (f->fd);
-  free (f->path);
   free (f);
   return NULL;
 }

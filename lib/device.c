@@ -17,6 +17,8 @@
 #include "device.h"
 #include "error.h"
 
+#define LARGEST_BOUNCE (UINT64_C (1) << 20)
+
 static bool
 power_of_two (uint64_t v)
 {
@@ -174,6 +176,52 @@ request_size (const blkring_device *device, size_t count)
     : min_u64 (count, round_down (g->max_request, g->sector_size));
 }
 
+/* A part of a buffer need not be aligned as the whole is: where a request
+ * was cut by the end of a data area, by max_request or by a short count. */
+static bool
+is_aligned (const blkring_device *device, const void *p)
+{
+  return ((uintptr_t) p & (device->geometry.memory_alignment - 1)) == 0;
+}
+
+static ssize_t
+read_some (blkring_device *device, void *p, size_t count, uint64_t offset)
+{
+  void *bounce;
+  ssize_t r;
+
+  if (is_aligned (device, p))
+    return device->ops.pread (device->opaque, p, count, offset);
+  count = min_u64 (count, LARGEST_BOUNCE);
+  bounce = device_buffer (device, count);
+  if (bounce == NULL)
+    return -1;
+  r = device->ops.pread (device->opaque, bounce, count, offset);
+  if (r > 0)
+    memcpy (p, bounce, r);
+  free (bounce);
+  return r;
+}
+
+static ssize_t
+write_some (blkring_device *device, const void *p, size_t count,
+            uint64_t offset, unsigned flags)
+{
+  void *bounce;
+  ssize_t r;
+
+  if (is_aligned (device, p))
+    return device->ops.pwrite (device->opaque, p, count, offset, flags);
+  count = min_u64 (count, LARGEST_BOUNCE);
+  bounce = device_buffer (device, count);
+  if (bounce == NULL)
+    return -1;
+  memcpy (bounce, p, count);
+  r = device->ops.pwrite (device->opaque, bounce, count, offset, flags);
+  free (bounce);
+  return r;
+}
+
 int
 device_pread (blkring_device *device, void *buf, size_t count,
               uint64_t offset)
@@ -184,8 +232,7 @@ device_pread (blkring_device *device, void *buf, size_t count,
   if (check_range (device, "read", count, offset, EIO) == -1)
     return -1;
   while (count > 0) {
-    r = device->ops.pread (device->opaque, p, request_size (device, count),
-                           offset);
+    r = read_some (device, p, request_size (device, count), offset);
     if (r == -1 && errno == EINTR)
       continue;
     if (r == -1)
@@ -211,8 +258,7 @@ write_all (blkring_device *device, const char *p, size_t count,
   if (check_range (device, "write", count, offset, EIO) == -1)
     return -1;
   while (count > 0) {
-    r = device->ops.pwrite (device->opaque, p, request_size (device, count),
-                            offset, flags);
+    r = write_some (device, p, request_size (device, count), offset, flags);
     if (r == -1 && errno == EINTR)
       continue;
     if (r <= 0)

@@ -14,7 +14,7 @@
 #include "blkring.h"
 #include "error.h"
 
-static _Thread_local char message[1024];
+static _Thread_local char message[ERROR_SIZE];
 static _Thread_local int message_errno;
 static _Thread_local uint64_t message_offset;
 
@@ -38,6 +38,7 @@ set_error (int err, const char *fmt, ...)
   va_start (args, fmt);
   vsnprintf (message, sizeof message, fmt, args);
   va_end (args);
+  message_offset = 0;
   errno = message_errno = err;
   return -1;
 }
@@ -77,15 +78,20 @@ error_offset (void)
   return message_offset;
 }
 
-int
-prefix_error (const char *text)
+void
+save_error (struct saved_error *e)
 {
-  char old[sizeof message];
+  e->err = message_errno;
+  e->offset = message_offset;
+  memcpy (e->message, message, sizeof e->message);
+}
 
-  memcpy (old, message, sizeof old);
-  if (snprintf (message, sizeof message, "%s: %s", text, old) < 0)
-    memcpy (message, old, sizeof message);
-  errno = message_errno;
+int
+restore_error (const struct saved_error *e)
+{
+  memcpy (message, e->message, sizeof message);
+  message_offset = e->offset;
+  errno = message_errno = e->err;
   return -1;
 }
 

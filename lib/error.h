@@ -23,7 +23,15 @@ extern int set_corrupt (uint64_t offset, const char *fmt, ...)
   __attribute__ ((format (printf, 2, 3)));
 extern uint64_t error_offset (void);
 
-/* Put "TEXT: " before the message that is set; errno stays. */
-extern int prefix_error (const char *text);
+/* Keep the error that is set, for the case that what is done about it sets
+ * another.  restore_error returns -1. */
+#define ERROR_SIZE 1024
+struct saved_error {
+  int err;
+  uint64_t offset;
+  char message[ERROR_SIZE];
+};
+extern void save_error (struct saved_error *e);
+extern int restore_error (const struct saved_error *e);
 
 #endif /* BLKRING_ERROR_H */

@@ -54,6 +54,8 @@ struct handle {
   bool attached;
   int poison_errno;          /* 0 = not poisoned */
   char *poison_cause;
+  void *watch;               /* NULL until the first wait */
+  bool watch_taken;          /* a thread waits with it */
 };
 
 struct blkring_producer {
@@ -80,6 +82,9 @@ struct blkring_consumer {
   void *skipped_opaque;
   uint64_t position;         /* everything before is freed */
   uint64_t popped;           /* end of the last item delivered */
+  uint64_t *ends;            /* of items delivered, ascending, all before
+                                'popped' or it; not all of them */
+  size_t nr_ends;
   uint64_t limit;            /* what can be read ends here, as last read … */
   uint64_t limit_durable;    /* … and as far as it is known to be durable */
   bool suspend;              /* requested, as last read or written */
@@ -179,8 +184,10 @@ extern int ring_read (const struct ring *ring, void *buf, uint64_t from,
 extern int device_is_blank (blkring_device *device, char *what, size_t size);
 
 /* handle.c */
+/* 'flags': those that this side knows. */
 extern int handle_init (struct handle *h, blkring_device *device,
-                        const struct blkring_attach_options *options);
+                        const struct blkring_attach_options *options,
+                        unsigned flags);
 extern void handle_free (struct handle *h);
 /* May the handle be used?  -1 when detached or poisoned. */
 extern int handle_check (struct handle *h);

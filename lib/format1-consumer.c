@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "error.h"
 #include "format1.h"
@@ -125,15 +126,14 @@ f1_consumer_close (blkring_consumer *c)
 
 /*---------------------------------------------------------------------*/
 
-/* Read the window from 'from', at least 'needed' bytes of it. */
+/* Read the window from 'from', at least 'needed' bytes of it, and up to
+ * 'ahead'. */
 static int
 fill_window (blkring_consumer *c, struct window *w, uint64_t from,
-             uint64_t needed)
+             uint64_t needed, uint64_t ahead)
 {
   const struct ring *ring = &c->h.ring;
   const uint64_t start = round_down (from, ring->sector_size);
-  const uint64_t ahead =
-    ((struct consumer_state *) c->format_state)->ahead;
   uint64_t end = from + max_u64 (needed, ahead - ring->sector_size);
   uint64_t size;
   unsigned char *data;
@@ -210,7 +210,7 @@ f1_read (blkring_consumer *c, uint64_t from, struct blkring_item *items,
     r = item_at (c, from, &items[n], &needed);
     if (r == 0 && n == 0) {
       /* Twice at most: for the header, and for the whole of the item. */
-      if (fill_window (c, &s->window, from, needed) == -1)
+      if (fill_window (c, &s->window, from, needed, s->ahead) == -1)
         return -1;
       continue;
     }
@@ -244,14 +244,16 @@ f1_is_boundary (blkring_consumer *c, uint64_t position)
   struct consumer_state *s = c->format_state;
   const struct ring *ring = &c->h.ring;
   struct window own = { NULL, 0, 0, 0 }, *w = &s->window;
-  uint64_t at = c->position;
+  uint64_t at = c->position, ahead;
   uint32_t length;
   int r = 0;
 
   while (at < position && at < c->limit) {
     w = in_window (&s->window, at, F1_HEADER) ? &s->window : &own;
+    ahead = min_u64 (WINDOW_SIZE, round_up (position - at, ring->sector_size)
+                     + ring->sector_size);
     if (!in_window (w, at, F1_HEADER) &&
-        fill_window (c, w, at, F1_HEADER) == -1) {
+        fill_window (c, w, at, F1_HEADER, ahead) == -1) {
       r = -1;
       break;
     }
@@ -267,6 +269,24 @@ f1_is_boundary (blkring_consumer *c, uint64_t position)
 
 /*---------------------------------------------------------------------*/
 
+/* The names of the consumer, which an observer leaves as they are.  'sector'
+ * has just been read. */
+static bool
+owner_text (const unsigned char *sector, char *text)
+{
+  static const char end[] = "; consumer = ";
+  char *last = NULL, *p;
+
+  memcpy (text, sector + F1_TEXT_OFFSET, F1_TEXT_LENGTH);
+  text[F1_TEXT_LENGTH] = '\0';
+  for (p = text; (p = strstr (p, end)) != NULL; ++p)
+    last = p;
+  if (last == NULL)
+    return false;
+  *last = '\0';
+  return true;
+}
+
 /* The only writes of the consumer's sector.  Under the record lock and
  * after a re-read, since an observer may have changed the flag, or the
  * owner the position.  A flush comes first where something that was read
@@ -280,11 +300,15 @@ write_pointer (blkring_consumer *c, uint64_t position, bool suspend,
   struct handle *h = &c->h;
   const uint32_t size = h->ring.sector_size;
   const struct f1_pointer v = { position, suspend };
+  char text[F1_TEXT_LENGTH + 1];
 
   if (flush && handle_flush (h) == -1)
     return -1;
-  f1_encode_pointer (s->sectors, size, SIDE_CONSUMER, &v, h->queue,
-                     h->client);
+  if (c->observer && owner_text (s->sectors + size, text))
+    f1_encode_pointer (s->sectors, size, SIDE_CONSUMER, &v, text, NULL);
+  else
+    f1_encode_pointer (s->sectors, size, SIDE_CONSUMER, &v, h->queue,
+                       h->client);
   device_trace (h->ring.device, BLKRING_TRACE_SET, h->queue, h->client,
                 BLKRING_TRACE_CONSUMER, position);
   device_trace (h->ring.device, BLKRING_TRACE_SET, h->queue, h->client,

@@ -163,6 +163,7 @@ int
 f1_inspect (const struct ring *ring, unsigned flags,
             struct blkring_info *info)
 {
+  struct saved_error error;
   struct f1_pointers v;
   int tries, r;
 
@@ -170,9 +171,10 @@ f1_inspect (const struct ring *ring, unsigned flags,
     r = inspect_once (ring, flags, info);
     if (r == 0 || errno != EBADMSG || tries == 100)
       return r;
+    save_error (&error);
     if (tries >= CHECK_TRIES && (load (ring, &v, NULL, NULL) == -1 ||
                                  v.consumer.position == info->consumer))
-      return inspect_once (ring, flags, info);
+      return restore_error (&error);
   }
 }
 
@@ -270,6 +272,8 @@ f1_check (const struct ring *ring, blkring_finding_fn fn, void *opaque)
     last = v.consumer.position;
   }
   free (head);
+  if (r == 0 && f.nr > 0 && same < CHECK_TRIES)
+    r = set_error (EAGAIN, "the ring changes faster than it can be checked");
   for (i = 0; r == 0 && i < f.nr; ++i) {
     struct blkring_finding finding = {
       .offset = f.offset[i],

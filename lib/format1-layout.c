@@ -57,7 +57,8 @@ add_number (struct text *t, uint64_t v)
   add_string (t, p);
 }
 
-/* queue == NULL: no text, as a new ring has it. */
+/* queue == NULL: no text, as a new ring has it; client == NULL: 'queue' is
+ * all of the text that comes before the position. */
 void
 f1_encode_pointer (unsigned char *sector, uint32_t sector_size,
                    unsigned side, const struct f1_pointer *v,
@@ -72,8 +73,10 @@ f1_encode_pointer (unsigned char *sector, uint32_t sector_size,
   if (queue == NULL)
     return;
   add_string (&t, queue);
-  add_string (&t, " used by ");
-  add_string (&t, client);
+  if (client) {
+    add_string (&t, " used by ");
+    add_string (&t, client);
+  }
   add_string (&t, side == SIDE_PRODUCER ? "; producer = " : "; consumer = ");
   add_number (&t, v->position);
   add_string (&t, side == SIDE_PRODUCER ? "; suspend_ack = "

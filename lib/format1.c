@@ -116,6 +116,12 @@ f1_probe (blkring_device *device, uint32_t sector_size, struct ring *ring)
     else
       s = guess_sector_size (head, size, g->sector_size);
   }
+  if (flags_fit (head, size, 512) && (g->sector_size > 512 || s == 4096)) {
+    free (head);
+    return set_error (EINVAL, "this ring has sectors of 512 bytes, and %s",
+                      g->sector_size > 512 ? "the device larger ones: "
+                      "nothing is damaged" : "not of 4096");
+  }
   free (head);
   /* Without a sector size of the caller's the fault is the device's. */
   if (check_sector_size (g, s) == -1 ||

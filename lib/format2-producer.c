@@ -23,6 +23,9 @@
 /* A record is written after so much of the stream at the latest. */
 #define RECORD_INTERVAL (UINT64_C (1) << 20)
 
+/* Ends of pushes that are remembered: as many as producer.c does. */
+#define MAX_STAGED 65536
+
 /* Where a push ended. */
 struct staged {
   uint64_t position;
@@ -306,6 +309,11 @@ make_room (struct producer_state *s, const struct ring *ring, uint64_t needed)
     free (s->buffer);
     s->buffer = bigger;
     s->buffer_size = size;
+  }
+  if (s->nr_staged == MAX_STAGED) {
+    s->nr_staged = MAX_STAGED / 2;
+    memmove (s->staged, s->staged + MAX_STAGED / 2,
+             s->nr_staged * sizeof s->staged[0]);
   }
   if (s->nr_staged < s->alloc_staged)
     return 0;

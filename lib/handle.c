@@ -43,20 +43,43 @@ system_sleep (void *opaque, uint64_t ns)
   return nanosleep (&ts, NULL);
 }
 
+/* What is not known would be ignored by this version, and might be what the
+ * caller relies on. */
+static int
+check_options (const struct blkring_attach_options *o, unsigned flags)
+{
+  size_t i;
+
+  if (o->flags & ~flags)
+    return set_error (EINVAL, "attach flags %#x are not known, or not for "
+                      "this side", o->flags & ~flags);
+  if (o->durability != BLKRING_DURABILITY_FULL &&
+      o->durability != BLKRING_DURABILITY_NONE)
+    return set_error (EINVAL, "durability %d is not known",
+                      (int) o->durability);
+  for (i = 0; i < sizeof o->reserved / sizeof o->reserved[0]; ++i)
+    if (o->reserved[i] != 0)
+      return set_error (EINVAL, "reserved fields of the attach options are "
+                        "not zero");
+  return 0;
+}
+
 int
 handle_init (struct handle *h, blkring_device *device,
-             const struct blkring_attach_options *o)
+             const struct blkring_attach_options *o, unsigned flags)
 {
   static const struct blkring_attach_options defaults;
 
   if (o == NULL)
     o = &defaults;
   pthread_mutex_init (&h->lock, NULL);
+  if (check_options (o, flags) == -1)
+    return -1;
   h->queue = strdup (o->queue ? o->queue : "unknown");
   h->client = strdup (o->client ? o->client : "unknown");
   if (h->queue == NULL || h->client == NULL)
     return set_errno_error (ENOMEM, "cannot attach");
-  h->flushes = o->durability == BLKRING_DURABILITY_FULL;
+  h->flushes = o->durability != BLKRING_DURABILITY_NONE;
   h->largest_item = o->largest_item ? o->largest_item : DEFAULT_LARGEST_ITEM;
   h->poll_interval = (o->poll_interval ? o->poll_interval : 100) * NS_PER_MS;
   h->poll_limit = (o->poll_limit ? o->poll_limit : 100) * NS_PER_MS;
@@ -73,6 +96,8 @@ handle_init (struct handle *h, blkring_device *device,
 void
 handle_free (struct handle *h)
 {
+  if (h->watch)
+    h->ring.device->ops.unwatch (h->watch);
   free (h->queue);
   free (h->client);
   free (h->poison_cause);

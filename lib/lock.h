@@ -8,6 +8,9 @@
 
 #include "device.h"
 
+/* The bytes that device ops get: two a side. */
+#define NR_LOCK_BYTES (2 * MAX_SIDES)
+
 enum side { SIDE_PRODUCER = 0, SIDE_CONSUMER = 1 };
 
 /* Become the owner of a side: -1, EBUSY when another is. */

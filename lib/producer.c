@@ -16,6 +16,8 @@
 #include "lock.h"
 #include "wait.h"
 
+#define MAX_PUSHED 65536
+
 static uint64_t
 now (blkring_producer *p)
 {
@@ -56,7 +58,7 @@ attach (blkring_producer *p, blkring_device *device,
 {
   const struct format *format;
 
-  if (handle_init (&p->h, device, options) == -1)
+  if (handle_init (&p->h, device, options, BLKRING_ATTACH_TAKEOVER) == -1)
     return -1;
   if (device->geometry.flags & BLKRING_DEVICE_READ_ONLY)
     return set_error (EROFS, "the device was opened read-only");
@@ -132,12 +134,18 @@ find_space (blkring_producer *p, uint64_t needed)
   return flush (p);
 }
 
+/* The oldest are forgotten beyond a number that bounds memory. */
 static int
 remember_pushed (blkring_producer *p)
 {
   uint64_t *bigger;
   size_t alloc;
 
+  if (p->nr_pushed == MAX_PUSHED) {
+    p->nr_pushed = MAX_PUSHED / 2;
+    memmove (p->pushed, p->pushed + MAX_PUSHED / 2,
+             p->nr_pushed * sizeof p->pushed[0]);
+  }
   if (p->nr_pushed == p->alloc_pushed) {
     alloc = p->alloc_pushed ? 2 * p->alloc_pushed : 16;
     bigger = realloc (p->pushed, alloc * sizeof *bigger);

@@ -83,13 +83,20 @@ ring_read (const struct ring *ring, void *buf, uint64_t from,
   return 0;
 }
 
+static int
+check_writable (const blkring_device *device)
+{
+  if (device->geometry.flags & BLKRING_DEVICE_READ_ONLY)
+    return set_error (EROFS, "the device was opened read-only");
+  return 0;
+}
+
 /* Both sides, so that nobody is attached meanwhile. */
 int
 lock_sides (blkring_device *device)
 {
-  if (device->geometry.flags & BLKRING_DEVICE_READ_ONLY)
-    return set_error (EROFS, "the device was opened read-only");
-  if (owner_lock (device, SIDE_PRODUCER) == -1)
+  if (check_writable (device) == -1 ||
+      owner_lock (device, SIDE_PRODUCER) == -1)
     return -1;
   if (owner_lock (device, SIDE_CONSUMER) == -1) {
     owner_unlock (device, SIDE_PRODUCER);
@@ -210,11 +217,20 @@ blkring_create (blkring_device *device,
                 const struct blkring_create_options *options)
 {
   static const struct blkring_create_options defaults;
+  const struct blkring_create_options *o = options ? options : &defaults;
   int r;
 
-  if (device_refresh (device) == -1 || lock_sides (device) == -1)
+  if (device_refresh (device) == -1 || check_writable (device) == -1)
     return -1;
-  r = create_locked (device, options ? options : &defaults);
+  /* A ring that is there is kept, also while it is used. */
+  if (!(o->flags & BLKRING_CREATE_FORCE)) {
+    r = find_valid (device, o);
+    if (r != 0)
+      return r;
+  }
+  if (lock_sides (device) == -1)
+    return -1;
+  r = create_locked (device, o);
   unlock_sides (device);
   return r;
 }

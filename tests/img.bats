@@ -265,7 +265,7 @@ END
   tool check --sector-size=512 ring
   [ "$status" = 2 ]
   fixture b1-six-items
-  fails 1 'ring: .*10240.*4096' info --sector-size=4096 ring
+  fails 1 'ring: .*512.*4096' info --sector-size=4096 ring
 }
 
 @test "--direct=on and --direct=off give the same" {

@@ -30,6 +30,7 @@ struct consume {
   bool json, until_empty, follow, has_count, takeover, salvage;
   struct salvage skipped;
   uint64_t left;             /* items still to be consumed */
+  blkring_device *device;
   blkring_consumer *consumer;
   bool sync;                 /* stdout is a file */
   bool warned;
@@ -182,6 +183,9 @@ copy (struct consume *c)
     n = blkring_consumer_popv (c->consumer, NULL, items,
                                c->left < BATCH ? c->left : BATCH);
     if (n > 0) {
+      /* What is made durable in the output must be so in the ring. */
+      if (c->sync && blkring_device_flush (c->device) == -1)
+        return fail_ring (&c->common);
       status = hand_over (c, items, n);
       if (status != STATUS_DONE)
         return status;
@@ -208,7 +212,7 @@ run (struct consume *c)
   catch_stop_signals ();
   signal (SIGPIPE, SIG_IGN);
   c->sync = fstat (STDOUT_FILENO, &st) == 0 && S_ISREG (st.st_mode);
-  device = open_ring (&c->common, 0, 0);
+  device = c->device = open_ring (&c->common, 0, 0);
   if (device == NULL)
     return STATUS_FAILED;
   o.flags = (c->takeover ? BLKRING_ATTACH_TAKEOVER : 0) |
@@ -306,6 +310,7 @@ const struct subcommand consume_command = {
   .name = "consume",
   .arguments = "RING",
   .summary = "take items out of a ring and write them to stdout",
+  .consumes = true,
   .options =
   "      --count=N          end after N items\n"
   "      --until-empty      end when there is nothing more\n"

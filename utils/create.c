@@ -27,7 +27,7 @@ open_or_make (struct create *c)
   unsigned flags = 0;
 
   if (!c->has_size)
-    return open_ring (&c->common, 0, 0);
+    return open_ring (&c->common, BLKRING_OPEN_EXCLUSIVE, 0);
   c->made_file = stat (c->common.ring, &st) == -1 && errno == ENOENT;
   flags = BLKRING_OPEN_CREATE;
   if (c->made_file)
@@ -60,9 +60,10 @@ make_ring (struct create *c, blkring_device *device)
 static int
 report (const struct create *c, blkring_device *device, int kept)
 {
-  const struct blkring_inspect_options o = inspect_options (&c->common);
+  struct blkring_inspect_options o = inspect_options (&c->common);
   struct blkring_info info;
 
+  o.flags = BLKRING_INSPECT_POINTERS;
   if (blkring_inspect (device, &o, &info) == -1)
     return fail_ring (&c->common);
   if (c->common.quiet)
@@ -86,11 +87,8 @@ create (struct create *c)
   if (c->has_size && blkring_create_check (c->size, 1, &c->options) == -1)
     return fail_ring (&c->common);
   device = open_or_make (c);
-  if (device == NULL) {
-    if (c->made_file)
-      unlink (c->common.ring);
+  if (device == NULL)
     return STATUS_FAILED;
-  }
   r = make_ring (c, device);
   status = r == -1 ? fail_ring (&c->common) : report (c, device, r);
   blkring_device_close (device);

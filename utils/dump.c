@@ -12,6 +12,8 @@
 
 #include "img.h"
 
+#define BATCH 64
+
 enum output { OUTPUT_HUMAN, OUTPUT_JSON, OUTPUT_RAW };
 
 struct dump {
@@ -106,17 +108,21 @@ static int
 walk (struct dump *d, blkring_consumer *observer)
 {
   const blkring_position *from = d->has_from ? &d->from : NULL;
-  struct blkring_item item;
+  struct blkring_item items[BATCH];
   bool first = true;
   int status = STATUS_DONE;
+  ssize_t n, i;
 
   while (d->left > 0 && status == STATUS_DONE) {
-    if (blkring_consumer_pop (observer, from, &item) == 0) {
-      status = print_item (d, &item);
-      d->from = item.next;
+    n = blkring_consumer_popv (observer, from, items,
+                               d->left < BATCH ? d->left : BATCH);
+    for (i = 0; i < n && status == STATUS_DONE; ++i)
+      status = print_item (d, &items[i]);
+    if (n > 0) {
+      d->from = items[n - 1].next;
       from = &d->from;
       first = false;
-      d->left--;
+      d->left -= n;
     }
     else if (errno == EAGAIN)
       break;
@@ -200,6 +206,7 @@ const struct subcommand dump_command = {
   .name = "dump",
   .arguments = "RING",
   .summary = "show the unread items and leave them in the ring",
+  .consumes = true,
   .options =
   "      --from=POS         begin with the item at this position\n"
   "      --count=N          show at most N items\n"

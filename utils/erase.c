@@ -21,9 +21,10 @@ struct erase {
 static int
 check_ring (const struct erase *e, blkring_device *device)
 {
-  const struct blkring_inspect_options o = inspect_options (&e->common);
+  struct blkring_inspect_options o = inspect_options (&e->common);
   struct blkring_info info;
 
+  o.flags = BLKRING_INSPECT_POINTERS;
   if (e->force || blkring_inspect (device, &o, &info) == 0 ||
       errno == EBADMSG)
     return STATUS_DONE;
@@ -65,7 +66,7 @@ run_erase (int argc, char **argv)
   if (common_arguments (&e.common, argc, argv, 0) == -1)
     return STATUS_FAILED;
 
-  device = open_ring (&e.common, 0, 0);
+  device = open_ring (&e.common, BLKRING_OPEN_EXCLUSIVE, 0);
   if (device == NULL)
     return STATUS_FAILED;
   status = check_ring (&e, device);

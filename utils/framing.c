@@ -19,6 +19,7 @@
 #include "framing.h"
 
 #define READ_SIZE 65536
+#define LARGEST_READ 1048576
 #define LENGTH_SIZE 4
 
 int
@@ -142,7 +143,8 @@ open_next (struct reader *r)
     r->fd = STDIN_FILENO;
     return 0;
   }
-  r->fd = open (r->name, O_RDONLY | O_CLOEXEC);
+  /* O_NONBLOCK: to open a pipe must not wait for its writer; poll does. */
+  r->fd = open (r->name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   return r->fd == -1 ? reader_failed (r, "open") : 0;
 }
 
@@ -180,12 +182,12 @@ reader_fill (struct reader *r)
     close_input (r);
     if (r->nr_files == 0)
       return 0;
-    if (open_next (r) == -1)
-      return -1;
+    return open_next (r) == -1 ? -1 : 1;
   }
   if (make_room (r) == -1)
     return -1;
-  n = read (r->fd, r->buffer + r->end, r->size - r->end);
+  n = r->size - r->end;
+  n = read (r->fd, r->buffer + r->end, n < LARGEST_READ ? n : LARGEST_READ);
   if (n == -1 && (errno == EINTR || errno == EAGAIN))
     return 1;
   if (n == -1)
@@ -209,7 +211,8 @@ reader_is_ready (const struct reader *r, int timeout_ms)
 void
 reader_discard (struct reader *r)
 {
-  if (r->buffer == NULL)
+  /* To move a large rest again and again would cost the square of it. */
+  if (r->buffer == NULL || (r->start < r->end && r->start < r->size / 2))
     return;
   memmove (r->buffer, r->buffer + r->start, r->end - r->start);
   r->end -= r->start;

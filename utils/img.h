@@ -32,6 +32,7 @@ struct subcommand {
   const char *arguments;     /* for the usage line */
   const char *summary;
   const char *options;       /* help text of its own options */
+  bool consumes;             /* knows --consumer */
   int (*run) (int argc, char **argv);
 };
 
@@ -47,13 +48,14 @@ struct common {
   bool quiet, verbose, trace;
   uint32_t sector_size;      /* 0 = find out */
   unsigned consumer;         /* which one */
+  uint64_t largest_item;     /* bytes, 0 = the library's default */
   unsigned direct;           /* BLKRING_OPEN_DIRECT, _BUFFERED or 0 */
   char queue[256], client[256];
 };
 
 enum {
   OPT_HELP = 0x100, OPT_TRACE, OPT_SECTOR_SIZE, OPT_DIRECT, OPT_QUEUE,
-  OPT_CLIENT, OPT_OUTPUT, OPT_CONSUMER,
+  OPT_CLIENT, OPT_OUTPUT, OPT_CONSUMER, OPT_LARGEST,
   OPT_OWN                    /* a subcommand's own begin here */
 };
 
@@ -68,6 +70,7 @@ enum {
   { "queue", required_argument, NULL, OPT_QUEUE }, \
   { "client", required_argument, NULL, OPT_CLIENT }, \
   { "consumer", required_argument, NULL, OPT_CONSUMER }, \
+  { "largest-item", required_argument, NULL, OPT_LARGEST }, \
   { NULL, 0, NULL, 0 }
 
 /* options.c */

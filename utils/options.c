@@ -24,6 +24,8 @@ print_help (const struct subcommand *s, FILE *to)
            "      --direct=on|off    with or without O_DIRECT (default: on "
            "for block\n"
            "                         devices)\n"
+           "      --largest-item=SIZE\n"
+           "                         refuse items that are larger (64M)\n"
            "      --queue=NAME, --client=NAME\n"
            "                         names that the ring keeps for "
            "diagnostics\n"
@@ -81,7 +83,13 @@ common_option (struct common *common, int c)
     return set_name ("queue", common->queue, sizeof common->queue, optarg);
   case OPT_CLIENT:
     return set_name ("client", common->client, sizeof common->client, optarg);
+  case OPT_LARGEST:
+    return parse_size ("--largest-item", optarg, &common->largest_item);
   case OPT_CONSUMER:
+    if (!common->subcommand->consumes) {
+      fprintf (stderr, "blkring-img: --consumer is for consume and dump\n");
+      return -1;
+    }
     if (parse_number ("--consumer", optarg, 0, 63, &value) == -1)
       return -1;
     common->consumer = value;

@@ -48,13 +48,20 @@ struct produce {
 
 enum more { MORE, END, BAD_INPUT, FAILED };
 
+static int
+fail_storing (const struct produce *p)
+{
+  return fail (&p->common, "%s: %" PRIu64 " items were stored",
+               blkring_get_error (), p->stored);
+}
+
 /* Sleep until there is something to read. */
 static int
 await_input (struct produce *p)
 {
   while (!stop_requested && !reader_is_ready (&p->reader, IDLE_POLL))
     if (blkring_producer_state (p->producer) == -1) {
-      fail_ring (&p->common);
+      fail_storing (p);
       return -1;
     }
   return 0;
@@ -106,7 +113,7 @@ await_ring (struct produce *p, size_t length)
                  "stored, what was read behind them was not", p->stored);
   if (blkring_producer_wait (p->producer, length, WAIT_SLICE) == -1 &&
       errno != ETIMEDOUT && errno != EINTR)
-    return fail_ring (&p->common);
+    return fail_storing (p);
   return STATUS_DONE;
 }
 
@@ -138,7 +145,7 @@ store (struct produce *p)
       n = b->nr - done;
     }
     else
-      return fail_ring (&p->common);
+      return fail_storing (p);
   }
   if (p->total)
     show_progress (&p->progress, p->reader.bytes_read, p->total);

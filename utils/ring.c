@@ -25,6 +25,10 @@ without_controls (char *text)
     if ((unsigned char) *p < ' ' || *p == 0x7f ||
         (!utf8 && (unsigned char) *p >= 0x80))
       *p = '?';
+  /* U+0080 to U+009F control terminals too. */
+  for (p = text; utf8 && *p; ++p)
+    if ((unsigned char) p[0] == 0xc2 && (unsigned char) p[1] < 0xa0)
+      p[0] = p[1] = '?';
   json_decref (utf8);
   return text;
 }
@@ -123,6 +127,7 @@ attach_options (const struct common *common)
     .client = client,
     .sector_size = common->sector_size,
     .consumer = common->consumer,
+    .largest_item = common->largest_item,
   };
 
   if (gethostname (host, sizeof host) == -1)
