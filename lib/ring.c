@@ -91,25 +91,33 @@ check_writable (const blkring_device *device)
   return 0;
 }
 
-/* Both sides, so that nobody is attached meanwhile. */
+static void
+unlock_first (blkring_device *device, unsigned n)
+{
+  while (n > 0)
+    owner_unlock (device, --n);
+}
+
+/* All sides, so that nobody is attached meanwhile. */
 int
 lock_sides (blkring_device *device)
 {
-  if (check_writable (device) == -1 ||
-      owner_lock (device, SIDE_PRODUCER) == -1)
+  unsigned side;
+
+  if (check_writable (device) == -1)
     return -1;
-  if (owner_lock (device, SIDE_CONSUMER) == -1) {
-    owner_unlock (device, SIDE_PRODUCER);
-    return -1;
-  }
+  for (side = 0; side < MAX_SIDES; ++side)
+    if (owner_lock (device, side) == -1) {
+      unlock_first (device, side);
+      return -1;
+    }
   return 0;
 }
 
 void
 unlock_sides (blkring_device *device)
 {
-  owner_unlock (device, SIDE_CONSUMER);
-  owner_unlock (device, SIDE_PRODUCER);
+  unlock_first (device, MAX_SIDES);
 }
 
 /* 'keep' may be NULL. */

@@ -145,6 +145,11 @@ eventually () {
   fail "this did not come true: $*"
 }
 
+# So many items are unread.
+has_items () {
+  [ "$(blkring-img info --output=json ring | jq .items)" = "$1" ]
+}
+
 milliseconds () {
   local now=${EPOCHREALTIME/[.,]/}
   echo $((now / 1000))

@@ -1038,3 +1038,54 @@ regions () {
   grep -q 100 err
   [ ! -s out ]
 }
+
+# What has happened -----------------------------------------------------
+
+@test "create --force with another SIZE leaves a ring in use alone" {
+  new_ring 64K
+  input_pipe
+  start produce ring <input
+  eventually attached
+  cp ring before
+  fails 1 'ring: .*(attached|makes)' create --force ring 32K
+  cmp ring before
+}
+
+@test "create keeps a ring that is in use" {
+  new_ring 64K
+  input_pipe
+  start produce ring <input
+  eventually attached
+  succeeds create ring
+  grep -q kept out
+}
+
+@test "create leaves a name alone under which it can make nothing" {
+  ln -s missing/ring link
+  fails 1 'link: ' create link 64K
+  [ -L link ]
+}
+
+@test "create sees a second header of LUKS2 at 4 MiB" {
+  truncate -s 64M other
+  # Magic, version, header size, sequence, label, and the offset at 256.
+  poke other 4194304 'SKUL\272\276\000\002\000\000\000\000\000\100\000\000'
+  poke other 4194560 '\000\000\000\000\000\100\000\000'
+  if [ "$(blkid -p -s TYPE -o value other || :)" != crypto_LUKS ]; then
+    skip "this libblkid does not know it"
+  fi
+  fails 1 'other: .*LUKS' create other
+}
+
+@test "a pipe is not a ring, and nothing waits for its other end" {
+  mkfifo pipe
+  fails 1 'pipe: neither a file nor a block device' info pipe
+}
+
+@test "control characters of names do not reach the terminal" {
+  new_ring 64K
+  printf x | blkring-img produce --client=$'a\302\233[31mb' ring
+  succeeds info ring
+  ! grep -q $'\302\233' out
+  grep -qF 'a??[31mb' out
+}

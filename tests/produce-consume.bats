@@ -849,3 +849,32 @@ round_trip () {
   [ "$status" = 0 ]
   cmp input output
 }
+
+@test "produce: a pipe as a later FILE delays nothing that came before" {
+  new_ring 64K
+  mkfifo later
+  printf 'one\ntwo\n' >first
+  start produce ring first later
+  eventually has_items 2
+  # It looks at the ring while it waits for a writer of the pipe.
+  succeeds suspend --wait=20 ring
+  succeeds resume --wait=20 ring
+  echo three >later
+  finish "$pid"
+  [ "$status" = 0 ]
+  succeeds consume --until-empty ring
+  [ "$(cat out)" = $'one\ntwo\nthree' ]
+}
+
+@test "produce: a failure tells how many items were stored" {
+  new_ring 64K
+  input_pipe
+  start produce ring <input 2>said
+  echo one >&5
+  eventually has_items 1
+  poke ring 1032 '\0'
+  echo two >&5
+  finish "$pid"
+  [ "$status" = 1 ]
+  grep -Eq 'corrupt: .*: [12] items were stored' said
+}

@@ -325,3 +325,13 @@ idle_producer () {
   succeeds resume -f --wait=10 ring
   state_is running
 }
+
+@test "suspend leaves the text of the consumer as it is" {
+  new_ring 64K
+  printf 'one\ntwo\n' | blkring-img produce ring
+  succeeds consume --count=1 --queue=Q --client=HOLDER ring
+  succeeds suspend ring
+  succeeds info --output=json ring
+  [ "$(jq -r '."consumer-text"' out)" = \
+    'Q used by HOLDER; consumer = 8; suspend = true' ]
+}
