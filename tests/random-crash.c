@@ -40,7 +40,11 @@
 #include "blkring.h"
 
 #define LARGEST 3000
-#define RING_SIZE (64 * 512)
+/* Compiled once for each format. */
+#ifndef RING_FORMAT
+#define RING_FORMAT 1
+#endif
+#define RING_SIZE ((RING_FORMAT == 1 ? 64 : 128) * 512)
 #define BATCH 8              /* items at once, at most */
 #define ITEMS_PER_TICK 40    /* how often each child tells how far it is */
 #define STUCK_MS 60000
@@ -116,6 +120,15 @@ checksum (const unsigned char *p, size_t n)
 }
 
 /* Items lie one behind the other: what was dropped leaves no gap. */
+/* What an item takes: in format 2 a frame of its own, of blocks of 512. */
+static uint64_t
+space (uint64_t length)
+{
+  const uint64_t padded = (4 + length + 3) / 4 * 4;
+
+  return RING_FORMAT == 1 ? padded : (64 + padded + 511) / 512 * 512;
+}
+
 static void
 plan_positions (void)
 {
@@ -125,7 +138,7 @@ plan_positions (void)
   if (positions == NULL)
     abort ();
   for (i = 0; i < nr_items; ++i)
-    positions[i + 1] = positions[i] + (4 + item_length (i) + 3) / 4 * 4;
+    positions[i + 1] = positions[i] + space (item_length (i));
 }
 
 /*---------------------------------------------------------------------*/
@@ -299,7 +312,9 @@ produce (void)
     nr = 1 + random_below (BATCH);
     if (nr > nr_items - index)
       nr = nr_items - index;
-    nr = random_below (2) ? send_batch (p, index, nr, &end)
+    nr = random_below (2)
+      /* A batch is one frame, which would not end where it is planned. */
+      ? send_batch (p, index, RING_FORMAT == 1 ? nr : 1, &end)
       : send_pushes (p, index, nr, &end);
     tick (0, index + nr);
   }
@@ -685,7 +700,9 @@ make_ring (void)
   const struct blkring_open_options o = {
     .flags = BLKRING_OPEN_CREATE, .size = RING_SIZE,
   };
-  const struct blkring_create_options create = { .format = 1 };
+  const struct blkring_create_options create = {
+    .format = RING_FORMAT, .block_size = RING_FORMAT == 1 ? 0 : 512,
+  };
   const char *tmp = getenv ("TMPDIR");
   blkring_device *device;
 
