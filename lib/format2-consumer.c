@@ -45,6 +45,8 @@ struct window {
   uint64_t final;            /* 'published' as it was before the window was
                                 read: a staged frame behind it may have been
                                 dropped and written anew since */
+  uint64_t next_read;        /* bytes to read ahead */
+  uint64_t read_end;         /* of the stream, where the last read ended */
 };
 
 struct consumer_state {
@@ -55,7 +57,6 @@ struct consumer_state {
   struct window main;        /* what pop hands out lies in it */
   struct window peek;        /* for everything else */
   struct window *w;          /* the one in use */
-  uint64_t next_read;        /* bytes */
   struct seen seen[REMEMBERED];
   unsigned nr_seen;          /* adjoining frames, in order */
   uint64_t boundary;         /* an item is known to begin here */
@@ -167,7 +168,7 @@ f2_consumer_open (blkring_consumer *c)
     return set_errno_error (ENOMEM, "cannot attach");
   c->format_state = s;
   s->w = &s->main;
-  s->next_read = ring->block_size;
+  s->main.next_read = s->peek.next_read = ring->block_size;
   if (f2_records_init (&s->records, ring) == -1 ||
       f2_read_records (ring, &s->records) == -1)
     return -1;
@@ -221,7 +222,7 @@ fill_window (blkring_consumer *c, uint64_t at, uint64_t size)
   if (ring_read (ring, w->data, at, at + size) == -1)
     return -1;
   w->start = w->verified = at;
-  w->end = at + size;
+  w->end = w->read_end = at + size;
   return 0;
 }
 
@@ -257,6 +258,8 @@ read_frame (blkring_consumer *c, uint64_t at, uint32_t chain,
             struct f2_frame *f)
 {
   struct consumer_state *s = c->format_state;
+  struct window *w = s->w;
+  const uint64_t last_end = w->read_end;
   uint64_t needed, ahead;
   int tries;
 
@@ -264,19 +267,22 @@ read_frame (blkring_consumer *c, uint64_t at, uint32_t chain,
     return 1;
   /* Once for the header, and once more for the whole. */
   for (tries = 0; tries < 2; ++tries) {
-    ahead = s->next_read;
+    ahead = w->next_read;
     if (s->published > at)
       ahead = max_u64 (ahead, min_u64 (s->published - at, LARGEST_READ));
-    if (tries == 1 && needed <= s->w->end - s->w->start)
+    if (tries == 1 && needed <= w->end - w->start)
       break;
     if (fill_window (c, at, max_u64 (ahead, needed)) == -1)
       return -1;
     if (frame_in_window (c, at, chain, f, &needed)) {
-      s->next_read = min_u64 (2 * s->next_read, LARGEST_READ);
+      /* More, if all that was read last was used: else this consumer goes
+       * in step with the producer. */
+      w->next_read = at + needed > last_end
+        ? min_u64 (2 * w->next_read, LARGEST_READ) : c->h.ring.block_size;
       return 1;
     }
   }
-  s->next_read = c->h.ring.block_size;
+  w->next_read = c->h.ring.block_size;
   return 0;
 }
 

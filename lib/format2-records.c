@@ -130,12 +130,16 @@ check_consumer (const struct ring *ring, const struct f2_record *p,
                         " has impossible positions: frame %" PRIu64
                         ", position %" PRIu64, offset, c->frame,
                         c->position);
+  /* Published may be behind by a frame as large as the ring, and what was
+   * appended before it without a record; and as much again where the newer
+   * copy of the record was torn. */
   if (c->flags & F2_ENABLED &&
       (c->frame + ring->capacity < p->position ||
-       (c->frame > p->position && c->frame - p->position > ring->capacity)))
+       (c->frame > p->position &&
+        c->frame - p->position > 4 * ring->capacity)))
     return set_corrupt (offset, "the consumer's position %" PRIu64
-                        " at byte %" PRIu64 " is more than the data area of %"
-                        PRIu64 " bytes from the producer's %" PRIu64,
+                        " at byte %" PRIu64 " is too far, in a data area of %"
+                        PRIu64 " bytes, from the producer's %" PRIu64,
                         c->frame, offset, ring->capacity, p->position);
   return 0;
 }
@@ -206,6 +210,8 @@ f2_claim (struct handle *h, struct f2_records *rs, unsigned kind)
   r->epoch++;
   r->sequence = 0;
   r->flags &= ~F2_CLEAN;
+  if (!h->flushes)
+    r->flags |= F2_UNFLUSHED;
   f2_identify (&r->owner);
   memset (r->queue, 0, sizeof r->queue);
   memset (r->client, 0, sizeof r->client);

@@ -203,8 +203,11 @@ create_locked (blkring_device *device, const struct blkring_create_options *o)
     if (refuse_unless_blank (device) == -1)
       return -1;
   }
-  return wipe_others (device, format) == -1 ? -1
-    : format->create (device, o);
+  /* Nothing is destroyed for a ring that cannot be made. */
+  if (format->create_check (&device->geometry, o) == -1 ||
+      wipe_others (device, format) == -1)
+    return -1;
+  return format->create (device, o);
 }
 
 int
