@@ -2,11 +2,16 @@
  *
  * blkring-bench: what its files share.
  *
- *   blkring-bench.c  options, the tests, one after the other
- *   common.c         failing, files, the stopwatch
+ *   blkring-bench.c  main, the tests, one after the other
+ *   options.c        the command line
+ *   common.c         failing, files, the stopwatch, quantiles
+ *   layout.c         what of the file each format touches
  *   ring.c           a test on the ring
  *   limit.c          the same bytes by bare system calls
- *   report.c         the table, the targets
+ *   checksum.c       the same bytes through CRC32C alone
+ *   durable.c        which durable write is the fastest here
+ *   report.c         the tables
+ *   targets.c        what was measured beside what is wanted
  *   report-json.c    the same for programs
  */
 
@@ -21,17 +26,10 @@
 
 #define RING_SIZE (UINT64_C (64) << 20)
 #define LARGEST_ITEM 65536
+#define LARGEST_FRAME (UINT64_C (8) << 20)
 #define BATCH 64
 #define SECTOR 512
 #define CHUNK_SIZE (UINT64_C (256) << 10) /* of the bare loops that read */
-
-/* How format 1 lays out a file with sectors of 512 bytes: what the bare
- * loops have to write to touch the sectors that the ring touches. */
-#define PRODUCER_OFFSET SECTOR
-#define CONSUMER_OFFSET (2 * SECTOR)
-#define DATA_OFFSET (3 * SECTOR)
-#define CAPACITY (RING_SIZE - DATA_OFFSET)
-#define ITEM_SIZE(length) (((length) + 4 + 3) / 4 * 4)
 
 enum direction { PUSH, POP };
 
@@ -41,11 +39,15 @@ enum subject {
   LIMIT_PLAIN,               /* bare loop, not durable */
   LIMIT_DSYNC,               /* durable by RWF_DSYNC */
   LIMIT_FDATASYNC,           /* durable by fdatasync */
+  LIMIT_DIRECT,              /* durable by O_DIRECT and O_DSYNC */
   BARE,                      /* requests of one sector, nothing else */
+  CHECKSUM,                  /* CRC32C of the same bytes, no I/O */
   NR_SUBJECTS,
 };
 
 struct test {
+  unsigned format;
+  uint32_t block_size;       /* format 2, bytes */
   enum direction direction;
   bool durable;
   size_t length;             /* of an item, bytes */
@@ -63,7 +65,7 @@ struct result {
   struct test test;
   struct series series[NR_SUBJECTS];
   enum subject limit;        /* the fastest that there is */
-  double ratio;              /* ring / limit */
+  struct series ratio;       /* ring / limit, of each round */
   uint64_t items, advances;  /* of the ring, all rounds */
 };
 
@@ -71,9 +73,16 @@ struct bench {
   const char *dir;
   double seconds;            /* of a test in a round */
   unsigned rounds;
+  unsigned format;           /* 1, 2, 0 = both */
+  uint32_t block_size;       /* format 2; 0 = 4096, and 512 for small items */
+  bool direct;               /* the ring with O_DIRECT */
+  bool json;
   blkring_device *device;    /* the ring's file … */
   int ring_fd;               /* … and a descriptor to flush it by */
-  int limit_fd;              /* the file of the bare loops */
+  unsigned ring_format;      /* what is in it now */
+  uint32_t ring_block_size;
+  int limit_fd;              /* the file of the bare loops … */
+  int direct_fd;             /* … with O_DIRECT and O_DSYNC, or -1 */
   uint64_t limit_tail, limit_head;
   char *payload;             /* a batch of the largest items */
   char *chunk, *copy;        /* of the bare loops that read: CHUNK_SIZE,
@@ -93,16 +102,36 @@ extern void fail_ring (const char *what) __attribute__ ((noreturn));
 extern void *allocate (size_t size);
 extern void open_files (struct bench *b);
 extern void close_files (struct bench *b);
+extern int open_unnamed (const char *dir);
+extern int open_direct (int fd);
 extern void settle (const struct bench *b);
 extern void stopwatch_init (struct stopwatch *w, double seconds);
 extern void stopwatch_start (struct stopwatch *w);
 extern void stopwatch_stop (struct stopwatch *w);
 extern bool stopwatch_over (const struct stopwatch *w);
 extern double stopwatch_seconds (const struct stopwatch *w);
+/* 0.5: the median. */
+extern double quantile (const double *values, unsigned nr, double q);
 
 /* Steps between two looks at the clock: reading it takes as long as the
  * handling of a small item. */
 extern unsigned stride (const struct test *t);
+
+/* options.c */
+extern void parse_options (int argc, char *argv[], struct bench *b);
+extern void finish_output (void);
+
+/* layout.c: what the bare loops have to touch to touch what the ring does,
+ * offsets and sizes in bytes. */
+struct layout {
+  uint64_t producer, consumer; /* a pointer or record each */
+  uint64_t data, capacity;
+  size_t header;             /* in front of the items of one push */
+  size_t item;               /* an item with what is kept beside it */
+  size_t unit;               /* the ring writes whole ones */
+  bool pointer;              /* a push writes the producer's pointer too */
+};
+extern void find_layout (const struct test *t, struct layout *layout);
 
 /* ring.c and limit.c: run a test once, return items per second. */
 extern double run_ring (struct bench *b, struct result *r);
@@ -110,26 +139,46 @@ extern double run_limit (struct bench *b, const struct test *t,
                          enum subject subject);
 extern double run_bare (struct bench *b, const struct test *t);
 
-/* report.c.  A target is met when the number that was measured is no less
+/* checksum.c: what of the ring's time CRC32C takes. */
+extern double run_checksum (struct bench *b, const struct test *t);
+extern double checksum_share (const struct result *r);
+
+/* durable.c */
+enum { DSYNC, DIRECT_DSYNC, FDATASYNC, NR_WAYS };
+#define NR_DURABLE 4         /* 2 sizes, unwritten and prewritten */
+struct durable {
+  size_t length;
+  bool prewritten;
+  struct series ways[NR_WAYS]; /* not measured: the file system cannot */
+};
+extern const char *way_name (unsigned way);
+extern void measure_durable (struct bench *b,
+                             struct durable durable[NR_DURABLE]);
+extern void free_durable (struct durable durable[NR_DURABLE]);
+
+/* report.c */
+extern const char *direction_name (const struct test *t);
+extern const char *durability_name (const struct test *t);
+extern const char *subject_name (enum subject s);
+extern void report_header (const struct bench *b);
+extern void report_result (const struct bench *b, const struct result *r);
+extern void report_durable (const struct durable durable[NR_DURABLE]);
+extern void report_targets (const struct result *results, size_t nr);
+
+/* targets.c.  A target is met when the number that was measured is no less
  * than the one that is wanted. */
 struct target {
   const char *name;
   char worst[32];            /* the test it was measured in, or "" */
   double measured, wanted;
 };
-#define NR_TARGETS 5
-
-extern const char *direction_name (const struct test *t);
-extern const char *durability_name (const struct test *t);
-extern const char *subject_name (enum subject s);
-extern void report_header (const struct bench *b);
-extern void report_result (const struct result *r);
-extern void report_targets (const struct result *results, size_t nr);
-extern void find_targets (const struct result *results, size_t nr,
-                          struct target targets[NR_TARGETS]);
+#define MAX_TARGETS 8
+extern size_t find_targets (const struct result *results, size_t nr,
+                            struct target targets[MAX_TARGETS]);
 
 /* report-json.c */
 extern void report_json (const struct bench *b,
-                         const struct result *results, size_t nr);
+                         const struct result *results, size_t nr,
+                         const struct durable durable[NR_DURABLE]);
 
 #endif /* BLKRING_BENCH_H */

@@ -3,48 +3,84 @@
  * blkring-bench: how fast is the ring, and how fast could it be?
  *
  * Each test is measured in rounds, and each round measures the ring and
- * then, at once, what the system can do with the same bytes.  So both see
- * the same disk in the same mood, and their ratio means something where
- * the numbers alone do not.
+ * at once what the system can do with the same bytes.  So both see the same
+ * disk in the same mood, and their ratio means something where the numbers
+ * alone do not.  The rounds are short and many: a mood may last half a
+ * second.
  */
 
 #include <config.h>
 
-#include <errno.h>
-#include <getopt.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "bench.h"
 
 #define NR_TESTS 32          /* 2 directions, 2 durabilities, 4 sizes, 2
                                 batches */
-#define MAX_ROUNDS 10000
+#define NR_SMALL 8           /* 2 directions, 2 sizes, 2 batches */
+#define MAX_TESTS (2 * NR_TESTS + NR_SMALL)
 
-static void
-make_tests (struct result results[NR_TESTS])
+static const size_t lengths[] = { 16, 512, 4096, LARGEST_ITEM };
+
+static size_t
+add_tests (struct result *results, unsigned format, uint32_t block_size)
 {
-  static const size_t lengths[] = { 16, 512, 4096, LARGEST_ITEM };
   struct test *t;
   unsigned i;
 
   for (i = 0; i < NR_TESTS; ++i) {
     t = &results[i].test;
+    t->format = format;
+    t->block_size = block_size;
     t->direction = i & 16 ? POP : PUSH;
     t->durable = !(i & 8);
     t->batch = i & 4 ? BATCH : 1;
     t->length = lengths[i & 3];
     /* Where a target compares with it. */
-    t->bare = !t->durable && t->length == 16 &&
+    t->bare = format == 1 && !t->durable && t->length == 16 &&
       t->batch == (t->direction == PUSH ? 1 : BATCH);
   }
+  return NR_TESTS;
+}
+
+/* Small items in small blocks. */
+static size_t
+add_small_tests (struct result *results)
+{
+  struct test *t;
+  unsigned i;
+
+  for (i = 0; i < NR_SMALL; ++i) {
+    t = &results[i].test;
+    t->format = 2;
+    t->block_size = 512;
+    t->direction = i & 4 ? POP : PUSH;
+    t->durable = true;
+    t->batch = i & 2 ? BATCH : 1;
+    t->length = lengths[i & 1];
+  }
+  return NR_SMALL;
+}
+
+static size_t
+make_tests (const struct bench *b, struct result results[MAX_TESTS])
+{
+  size_t nr = 0;
+
+  if (b->format != 2)
+    nr += add_tests (results, 1, 0);
+  if (b->format != 1) {
+    nr += add_tests (results + nr, 2, b->block_size ? b->block_size : 4096);
+    if (b->block_size == 0)
+      nr += add_small_tests (results + nr);
+  }
+  return nr;
 }
 
 /*---------------------------------------------------------------------*/
 
 static bool
-is_measured (const struct test *t, unsigned subject)
+is_measured (const struct bench *b, const struct test *t, unsigned subject)
 {
   switch (subject) {
   case RING:
@@ -54,6 +90,10 @@ is_measured (const struct test *t, unsigned subject)
   case LIMIT_DSYNC:
   case LIMIT_FDATASYNC:
     return t->durable;
+  case LIMIT_DIRECT:
+    return t->durable && b->direct_fd >= 0 && (t->format == 2 || b->direct);
+  case CHECKSUM:
+    return t->format == 2;
   default:
     return t->bare;
   }
@@ -67,183 +107,108 @@ run (struct bench *b, struct result *r, unsigned subject)
     return run_ring (b, r);
   case BARE:
     return run_bare (b, &r->test);
+  case CHECKSUM:
+    return run_checksum (b, &r->test);
   default:
     return run_limit (b, &r->test, subject);
   }
 }
 
-static int
-compare (const void *a, const void *b)
+/* Each round begins with another subject, so that none is always behind
+ * the same. */
+static void
+measure_rounds (struct bench *b, struct result *r)
 {
-  const double x = *(const double *) a, y = *(const double *) b;
+  unsigned round, i, s;
 
-  return (x > y) - (x < y);
+  for (round = 0; round < b->rounds; ++round)
+    for (i = 0; i < NR_SUBJECTS; ++i) {
+      s = (i + round) % NR_SUBJECTS;
+      if (r->series[s].rounds)
+        r->series[s].rounds[round] = run (b, r, s);
+    }
 }
 
-static double
-median (const double *values, unsigned nr)
+/* The ratio is taken within each round: from one round to the next the
+ * disk may have become twice as fast. */
+static void
+compare_with_limit (const struct bench *b, struct result *r)
 {
-  double *sorted = allocate (nr * sizeof *sorted), m;
+  unsigned round, s;
 
-  memcpy (sorted, values, nr * sizeof *sorted);
-  qsort (sorted, nr, sizeof *sorted, compare);
-  m = nr % 2 ? sorted[nr / 2] : (sorted[nr / 2 - 1] + sorted[nr / 2]) / 2;
-  free (sorted);
-  return m;
+  r->limit = LIMIT_PLAIN;
+  for (s = LIMIT_DSYNC; s <= LIMIT_DIRECT; ++s)
+    if (r->series[s].median > r->series[r->limit].median)
+      r->limit = s;
+  r->ratio.rounds = allocate (b->rounds * sizeof (double));
+  for (round = 0; round < b->rounds; ++round)
+    r->ratio.rounds[round] = r->series[RING].rounds[round] /
+      r->series[r->limit].rounds[round];
+  r->ratio.median = quantile (r->ratio.rounds, b->rounds, 0.5);
 }
 
 static void
 measure (struct bench *b, struct result *r)
 {
-  unsigned round, s;
+  unsigned s;
 
   for (s = 0; s < NR_SUBJECTS; ++s)
-    if (is_measured (&r->test, s))
+    if (is_measured (b, &r->test, s))
       r->series[s].rounds = allocate (b->rounds * sizeof (double));
-  for (round = 0; round < b->rounds; ++round)
-    for (s = 0; s < NR_SUBJECTS; ++s)
-      if (r->series[s].rounds)
-        r->series[s].rounds[round] = run (b, r, s);
+  measure_rounds (b, r);
   for (s = 0; s < NR_SUBJECTS; ++s)
     if (r->series[s].rounds)
-      r->series[s].median = median (r->series[s].rounds, b->rounds);
-
-  r->limit = LIMIT_PLAIN;
-  for (s = LIMIT_DSYNC; s <= LIMIT_FDATASYNC; ++s)
-    if (r->series[s].median > r->series[r->limit].median)
-      r->limit = s;
-  r->ratio = r->series[RING].median / r->series[r->limit].median;
+      r->series[s].median = quantile (r->series[s].rounds, b->rounds, 0.5);
+  compare_with_limit (b, r);
 }
 
 static void
-measure_all (struct bench *b, bool json)
+free_results (struct result *results, size_t nr)
 {
-  static struct result results[NR_TESTS];
-  unsigned i, s;
+  size_t i;
+  unsigned s;
 
-  make_tests (results);
-  if (!json)
-    report_header (b);
-  for (i = 0; i < NR_TESTS; ++i) {
-    measure (b, &results[i]);
-    if (!json)
-      report_result (&results[i]);
-  }
-  if (json)
-    report_json (b, results, NR_TESTS);
-  else
-    report_targets (results, NR_TESTS);
-  for (i = 0; i < NR_TESTS; ++i)
+  for (i = 0; i < nr; ++i) {
     for (s = 0; s < NR_SUBJECTS; ++s)
       free (results[i].series[s].rounds);
-}
-
-/*---------------------------------------------------------------------*/
-
-static const char usage[] =
-  "Usage: blkring-bench [OPTION]...\n"
-  "Compare the speed of a ring with that of bare system calls.\n"
-  "\n"
-  "  --dir=DIR            where to make two files of 64 MiB [.]\n"
-  "  --output=human|json  what to print [human]\n"
-  "  --seconds=F          time of each test in each round [0.2]\n"
-  "  --rounds=N           rounds, of which the medians are taken [5]\n"
-  "  --help, --version\n";
-
-static double
-parse_seconds (const char *s)
-{
-  char *end;
-  double v;
-
-  errno = 0;
-  v = strtod (s, &end);
-  if (errno != 0 || end == s || *end || !(v > 0 && v <= 3600))
-    fail ("--seconds=%s: not a number above 0 and up to 3600", s);
-  return v;
-}
-
-static unsigned
-parse_rounds (const char *s)
-{
-  char *end;
-  long v;
-
-  errno = 0;
-  v = strtol (s, &end, 10);
-  if (errno != 0 || end == s || *end || v < 1 || v > MAX_ROUNDS)
-    fail ("--rounds=%s: not a number from 1 to %d", s, MAX_ROUNDS);
-  return v;
-}
-
-static bool
-parse_output (const char *s)
-{
-  if (strcmp (s, "json") != 0 && strcmp (s, "human") != 0)
-    fail ("--output=%s: neither human nor json", s);
-  return strcmp (s, "json") == 0;
-}
-
-/* All of it has reached where it goes. */
-static void
-finish_output (void)
-{
-  if (fflush (stdout) == EOF || ferror (stdout))
-    fail_errno ("cannot write the report");
-}
-
-static void __attribute__ ((noreturn))
-print_and_exit (const char *text)
-{
-  fputs (text, stdout);
-  finish_output ();
-  exit (EXIT_SUCCESS);
-}
-
-static void __attribute__ ((noreturn))
-print_version (void)
-{
-  printf ("blkring-bench %s\n", blkring_version ());
-  print_and_exit ("");
+    free (results[i].ratio.rounds);
+  }
 }
 
 static void
-parse_options (int argc, char *argv[], struct bench *b, bool *json)
+measure_all (struct bench *b)
 {
-  static const struct option options[] = {
-    { "dir", required_argument, NULL, 'd' },
-    { "output", required_argument, NULL, 'o' },
-    { "seconds", required_argument, NULL, 's' },
-    { "rounds", required_argument, NULL, 'r' },
-    { "help", no_argument, NULL, 'h' },
-    { "version", no_argument, NULL, 'v' },
-    { NULL, 0, NULL, 0 },
-  };
-  int c;
+  static struct result results[MAX_TESTS];
+  static struct durable durable[NR_DURABLE];
+  const size_t nr = make_tests (b, results);
+  size_t i;
 
-  while ((c = getopt_long (argc, argv, "", options, NULL)) != -1)
-    switch (c) {
-    case 'd': b->dir = optarg; break;
-    case 'o': *json = parse_output (optarg); break;
-    case 's': b->seconds = parse_seconds (optarg); break;
-    case 'r': b->rounds = parse_rounds (optarg); break;
-    case 'h': print_and_exit (usage);
-    case 'v': print_version ();
-    default: fail ("see blkring-bench --help");
-    }
-  if (optind < argc)
-    fail ("%s: no argument is expected", argv[optind]);
+  if (!b->json)
+    report_header (b);
+  for (i = 0; i < nr; ++i) {
+    measure (b, &results[i]);
+    if (!b->json)
+      report_result (b, &results[i]);
+  }
+  measure_durable (b, durable);
+  if (b->json)
+    report_json (b, results, nr, durable);
+  else {
+    report_durable (durable);
+    report_targets (results, nr);
+  }
+  free_results (results, nr);
+  free_durable (durable);
 }
 
 int
 main (int argc, char *argv[])
 {
-  struct bench b = { .dir = ".", .seconds = 0.2, .rounds = 5 };
-  bool json = false;
+  struct bench b = { .dir = ".", .seconds = 0.05, .rounds = 21 };
 
-  parse_options (argc, argv, &b, &json);
+  parse_options (argc, argv, &b);
   open_files (&b);
-  measure_all (&b, json);
+  measure_all (&b);
   close_files (&b);
   finish_output ();
   return EXIT_SUCCESS;

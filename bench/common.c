@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * blkring-bench: failing, the two files, the stopwatch.
+ * blkring-bench: failing, the files, the stopwatch, quantiles.
  *
  * The files lose their names as soon as they are open, so that nothing is
- * left behind however the program ends.  Both are made in the same way,
- * to be laid out alike on the disk and in the page cache.
+ * left behind however the program ends.  All are made in the same way, to
+ * be laid out alike on the disk and in the page cache.
  */
 
 #include <config.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -60,18 +61,65 @@ allocate (size_t size)
 
 /*---------------------------------------------------------------------*/
 
-/* Make a file of RING_SIZE bytes.  In *fd a descriptor of it. */
-static blkring_device *
-make_file (const char *dir, int *fd)
+/* A signal that comes while a file has a name waits until it has none. */
+static void
+block_signals (sigset_t *before)
 {
-  const struct blkring_open_options options = {
-    .flags = BLKRING_OPEN_CREATE, .size = RING_SIZE,
-  };
-  blkring_device *device;
+  sigset_t all;
+
+  sigfillset (&all);
+  if (sigprocmask (SIG_BLOCK, &all, before) == -1)
+    fail_errno ("sigprocmask");
+}
+
+static void
+restore_signals (const sigset_t *before)
+{
+  if (sigprocmask (SIG_SETMASK, before, NULL) == -1)
+    fail_errno ("sigprocmask");
+}
+
+static char *
+name_template (const char *dir)
+{
   char *name;
 
   if (asprintf (&name, "%s/blkring-bench.XXXXXX", dir) == -1)
     fail ("out of memory");
+  return name;
+}
+
+/* An empty file. */
+int
+open_unnamed (const char *dir)
+{
+  char *name = name_template (dir);
+  sigset_t before;
+  int fd;
+
+  block_signals (&before);
+  fd = mkstemp (name);
+  if (fd == -1)
+    fail ("%s: cannot make a file: %s", dir, strerror (errno));
+  if (unlink (name) == -1)
+    fail_errno (name);
+  restore_signals (&before);
+  free (name);
+  return fd;
+}
+
+/* Make a file of RING_SIZE bytes.  In *fd a descriptor of it. */
+static blkring_device *
+make_file (const char *dir, unsigned flags, int *fd)
+{
+  const struct blkring_open_options options = {
+    .flags = BLKRING_OPEN_CREATE | flags, .size = RING_SIZE,
+  };
+  char *name = name_template (dir);
+  blkring_device *device;
+  sigset_t before;
+
+  block_signals (&before);
   *fd = mkstemp (name);
   if (*fd == -1)
     fail ("%s: cannot make a file: %s", dir, strerror (errno));
@@ -80,45 +128,53 @@ make_file (const char *dir, int *fd)
     fail_errno (name);
   if (device == NULL)
     fail_ring (name);
+  restore_signals (&before);
   free (name);
   return device;
 }
 
-static void
-make_files (struct bench *b)
+/* A descriptor of the same file whose writes go to the disk and are
+ * durable; -1 where the file system cannot do that by sectors. */
+int
+open_direct (int fd)
 {
-  blkring_device *limit = make_file (b->dir, &b->limit_fd);
+  static char sector[SECTOR] __attribute__ ((aligned (4096)));
+  char name[32];
+  int direct;
 
-  blkring_device_close (limit);
-  b->device = make_file (b->dir, &b->ring_fd);
+  snprintf (name, sizeof name, "/proc/self/fd/%d", fd);
+  direct = open (name, O_RDWR | O_DIRECT | O_DSYNC | O_CLOEXEC);
+  if (direct >= 0 && pread (direct, sector, SECTOR, SECTOR) == -1) {
+    close (direct);
+    direct = -1;
+  }
+  return direct;
 }
 
-/* A signal that comes while a file has a name waits until it has none. */
 void
 open_files (struct bench *b)
 {
-  sigset_t all, before;
+  int fd;
 
-  sigfillset (&all);
-  if (sigprocmask (SIG_BLOCK, &all, &before) == -1)
-    fail_errno ("sigprocmask");
-  make_files (b);
-  if (sigprocmask (SIG_SETMASK, &before, NULL) == -1)
-    fail_errno ("sigprocmask");
-
-  if (blkring_create (b->device, NULL) == -1)
-    fail_ring ("cannot make the ring");
-  b->payload = allocate ((size_t) BATCH * ITEM_SIZE (LARGEST_ITEM) +
-                         2 * SECTOR);
+  blkring_device_close (make_file (b->dir, 0, &b->limit_fd));
+  /* One of its own: what is written around the page cache drops what is
+   * in it. */
+  blkring_device_close (make_file (b->dir, 0, &fd));
+  b->direct_fd = open_direct (fd);
+  close (fd);
+  b->device = make_file (b->dir, b->direct ? BLKRING_OPEN_DIRECT : 0,
+                         &b->ring_fd);
+  b->payload = allocate (LARGEST_FRAME);
   b->chunk = allocate (CHUNK_SIZE);
-  b->copy = allocate (ITEM_SIZE (LARGEST_ITEM));
+  b->copy = allocate (LARGEST_ITEM + SECTOR);
 }
 
 void
 close_files (struct bench *b)
 {
   blkring_device_close (b->device);
-  if (close (b->ring_fd) == -1 || close (b->limit_fd) == -1)
+  if (close (b->ring_fd) == -1 || close (b->limit_fd) == -1 ||
+      (b->direct_fd >= 0 && close (b->direct_fd) == -1))
     fail_errno ("close");
   free (b->payload);
   free (b->chunk);
@@ -182,4 +238,25 @@ unsigned
 stride (const struct test *t)
 {
   return t->durable || t->batch * t->length >= LARGEST_ITEM ? 1 : 16;
+}
+
+static int
+compare (const void *a, const void *b)
+{
+  const double x = *(const double *) a, y = *(const double *) b;
+
+  return (x > y) - (x < y);
+}
+
+double
+quantile (const double *values, unsigned nr, double q)
+{
+  double *sorted = allocate (nr * sizeof *sorted), at = q * (nr - 1), v;
+  const unsigned below = at, above = below + 1 < nr ? below + 1 : below;
+
+  memcpy (sorted, values, nr * sizeof *sorted);
+  qsort (sorted, nr, sizeof *sorted, compare);
+  v = sorted[below] + (at - below) * (sorted[above] - sorted[below]);
+  free (sorted);
+  return v;
 }

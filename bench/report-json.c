@@ -59,6 +59,9 @@ make_result (const struct result *r, unsigned rounds)
   const double ring = r->series[RING].median;
   json_t *object = json_object ();
 
+  set (object, "format", json_integer (t->format));
+  if (t->format == 2)
+    set (object, "block_size", json_integer (t->block_size));
   set (object, "direction", json_string (direction_name (t)));
   set (object, "size", json_integer (t->length));
   set (object, "batch", json_integer (t->batch));
@@ -68,9 +71,12 @@ make_result (const struct result *r, unsigned rounds)
   set (object, "limit_items_per_second",
        json_real (r->series[r->limit].median));
   set (object, "limit_by", json_string (subject_name (r->limit)));
-  set (object, "ratio", json_real (r->ratio));
+  set (object, "ratio", json_real (r->ratio.median));
+  set (object, "ratios", make_series (&r->ratio, rounds));
   set (object, "items_per_advance",
        json_real ((double) r->items / r->advances));
+  if (r->series[CHECKSUM].rounds)
+    set (object, "checksum_share", json_real (checksum_share (r)));
   set (object, "measured", make_measured (r, rounds));
   return object;
 }
@@ -87,13 +93,32 @@ make_results (const struct result *results, size_t nr, unsigned rounds)
 }
 
 static json_t *
+make_durable (const struct durable *durable, unsigned rounds)
+{
+  json_t *array = json_array (), *object;
+  const struct durable *d;
+  unsigned way;
+
+  for (d = durable; d < durable + NR_DURABLE; ++d) {
+    object = json_object ();
+    set (object, "size", json_integer (d->length));
+    set (object, "prewritten", json_boolean (d->prewritten));
+    for (way = 0; way < NR_WAYS; ++way)
+      if (d->ways[way].median > 0)
+        set (object, way_name (way), make_series (&d->ways[way], rounds));
+    append (array, object);
+  }
+  return array;
+}
+
+static json_t *
 make_targets (const struct result *results, size_t nr)
 {
-  struct target targets[NR_TARGETS], *t;
+  struct target targets[MAX_TARGETS], *t;
+  const size_t nr_targets = find_targets (results, nr, targets);
   json_t *array = json_array (), *object;
 
-  find_targets (results, nr, targets);
-  for (t = targets; t < targets + NR_TARGETS; ++t) {
+  for (t = targets; t < targets + nr_targets; ++t) {
     object = json_object ();
     set (object, "name", json_string (t->name));
     set (object, "measured", json_real (t->measured));
@@ -107,15 +132,18 @@ make_targets (const struct result *results, size_t nr)
 }
 
 void
-report_json (const struct bench *b, const struct result *results, size_t nr)
+report_json (const struct bench *b, const struct result *results, size_t nr,
+             const struct durable durable[NR_DURABLE])
 {
   json_t *object = json_object ();
 
   set (object, "version", json_string (blkring_version ()));
   set (object, "ring_size", json_integer (RING_SIZE));
+  set (object, "direct", json_boolean (b->direct));
   set (object, "seconds", json_real (b->seconds));
   set (object, "rounds", json_integer (b->rounds));
   set (object, "tests", make_results (results, nr, b->rounds));
+  set (object, "durable_writes", make_durable (durable, b->rounds));
   set (object, "targets", make_targets (results, nr));
   if (json_dumpf (object, stdout, JSON_INDENT (2) | JSON_REAL_PRECISION (8))
       == -1 || putchar ('\n') == EOF)

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * blkring-bench: the table for people, and the targets.
- *
- * Targets are ratios of numbers from one run, never numbers of their own:
- * those say more about the disk than about the ring.
+ * blkring-bench: the tables for people.
  */
 
 #include <config.h>
@@ -17,7 +14,7 @@
 const char *
 direction_name (const struct test *t)
 {
-  return t->direction == PUSH ? "push" : "pop";
+  return t->direction == POP ? "pop" : t->format == 1 ? "push" : "append";
 }
 
 const char *
@@ -34,7 +31,9 @@ subject_name (enum subject s)
     [LIMIT_PLAIN] = "plain",
     [LIMIT_DSYNC] = "dsync",
     [LIMIT_FDATASYNC] = "fdatasync",
+    [LIMIT_DIRECT] = "direct",
     [BARE] = "bare",
+    [CHECKSUM] = "checksum",
   };
 
   return names[s];
@@ -43,93 +42,71 @@ subject_name (enum subject s)
 void
 report_header (const struct bench *b)
 {
-  printf ("libblkring %s: ring of %u MiB, medians of %u rounds of %g s\n"
-          "(the limit is the same bytes by bare system calls)\n\n"
-          "%-9s %6s %5s %-10s %11s %8s %11s %-9s %5s\n",
-          blkring_version (), (unsigned) (RING_SIZE >> 20), b->rounds,
-          b->seconds, "direction", "size", "batch", "durability", "items/s",
-          "MiB/s", "limit", "by", "ratio");
+  printf ("libblkring %s: ring of %u MiB%s, medians of %u rounds of %g s\n"
+          "limit: the same bytes by bare system calls\n"
+          "ratio: ring / limit, median and quartiles of the rounds' ratios\n"
+          "crc: what of the ring's time is CRC32C\n\n"
+          "%-7s %-6s %6s %5s %-7s %10s %8s %11s %-9s %5s %-9s %5s\n",
+          blkring_version (), (unsigned) (RING_SIZE >> 20),
+          b->direct ? " with O_DIRECT" : "", b->rounds, b->seconds,
+          "format", "test", "size", "batch", "durable", "items/s", "MiB/s",
+          "limit", "by", "ratio", "quartiles", "crc");
 }
 
 void
-report_result (const struct result *r)
+report_result (const struct bench *b, const struct result *r)
 {
   const struct test *t = &r->test;
   const double ring = r->series[RING].median;
+  char format[16] = "1";
 
-  printf ("%-9s %6zu %5zu %-10s %11.0f %8.1f %11.0f %-9s %5.2f\n",
-          direction_name (t), t->length, t->batch, durability_name (t),
-          ring, ring * t->length / MIB, r->series[r->limit].median,
-          subject_name (r->limit), r->ratio);
+  if (t->format == 2)
+    snprintf (format, sizeof format, "2/%u", t->block_size);
+  printf ("%-7s %-6s %6zu %5zu %-7s %10.0f %8.1f %11.0f %-9s %5.2f %4.2f-%4.2f",
+          format, direction_name (t), t->length, t->batch,
+          durability_name (t), ring, ring * t->length / MIB,
+          r->series[r->limit].median, subject_name (r->limit), r->ratio.median,
+          quantile (r->ratio.rounds, b->rounds, 0.25),
+          quantile (r->ratio.rounds, b->rounds, 0.75));
+  if (r->series[CHECKSUM].rounds)
+    printf (" %4.1f%%", 100 * checksum_share (r));
+  printf ("\n");
   fflush (stdout);
 }
 
 /*---------------------------------------------------------------------*/
 
-static bool
-is_test (const struct test *t, enum direction direction, bool durable,
-         size_t batch)
-{
-  return t->direction == direction && t->durable == durable &&
-    t->batch == batch;
-}
-
-/* The worst ratio of all sizes. */
 static void
-find_worst (const struct result *results, size_t nr, struct target *target,
-            enum direction direction, bool durable, size_t batch)
+report_ways (const struct durable *d)
 {
-  size_t i;
+  unsigned way;
 
-  target->measured = -1;
-  for (i = 0; i < nr; ++i)
-    if (is_test (&results[i].test, direction, durable, batch) &&
-        (target->measured < 0 || results[i].ratio < target->measured)) {
-      target->measured = results[i].ratio;
-      snprintf (target->worst, sizeof target->worst, "%zu B",
-                results[i].test.length);
-    }
-}
-
-/* Items of the ring for each bare request. */
-static void
-find_bare (const struct result *results, size_t nr, struct target *target,
-           enum direction direction)
-{
-  size_t i;
-
-  for (i = 0; i < nr; ++i)
-    if (results[i].test.direction == direction && results[i].test.bare)
-      target->measured = results[i].series[RING].median /
-        results[i].series[BARE].median;
+  printf ("%6zu %-10s", d->length, d->prewritten ? "prewritten" : "unwritten");
+  for (way = 0; way < NR_WAYS; ++way)
+    if (d->ways[way].median > 0)
+      printf (" %16.0f", d->ways[way].median);
+    else
+      printf (" %16s", "-");
+  printf ("\n");
 }
 
 void
-find_targets (const struct result *results, size_t nr,
-              struct target targets[NR_TARGETS])
+report_durable (const struct durable durable[NR_DURABLE])
 {
-  static const struct target all[NR_TARGETS] = {
-    { .name = "durable push, single: ring / limit", .wanted = 0.85 },
-    { .name = "durable push, batch: ring / limit", .wanted = 0.70 },
-    { .name = "push of 16 B, single, none: items / bare pwrite",
-      .wanted = 200000.0 / 450000.0 },
-    { .name = "pop, batch, none: ring / limit", .wanted = 0.3 },
-    { .name = "pop of 16 B, batch, none: items / bare pread",
-      .wanted = 1.0 },
-  };
-  size_t i;
+  unsigned i, way;
 
-  for (i = 0; i < NR_TARGETS; ++i)
-    targets[i] = all[i];
-  find_worst (results, nr, &targets[0], PUSH, true, 1);
-  find_worst (results, nr, &targets[1], PUSH, true, BATCH);
-  find_bare (results, nr, &targets[2], PUSH);
-  find_worst (results, nr, &targets[3], POP, false, BATCH);
-  find_bare (results, nr, &targets[4], POP);
+  printf ("\nfastest durable write, writes/s\n%6s %-10s", "size", "blocks");
+  for (way = 0; way < NR_WAYS; ++way)
+    printf (" %16s", way_name (way));
+  printf ("\n");
+  for (i = 0; i < NR_DURABLE; ++i)
+    report_ways (&durable[i]);
 }
 
+/*---------------------------------------------------------------------*/
+
 static void
-print_bare (const struct result *results, size_t nr)
+report_bare (const struct result *results, size_t nr)
 {
   size_t i;
 
@@ -143,18 +120,18 @@ print_bare (const struct result *results, size_t nr)
 void
 report_targets (const struct result *results, size_t nr)
 {
-  struct target targets[NR_TARGETS], *t;
+  struct target targets[MAX_TARGETS], *t;
+  size_t nr_targets = find_targets (results, nr, targets);
   char where[48];
 
   printf ("\n");
-  print_bare (results, nr);
+  report_bare (results, nr);
   printf ("\ntargets\n");
-  find_targets (results, nr, targets);
-  for (t = targets; t < targets + NR_TARGETS; ++t) {
+  for (t = targets; t < targets + nr_targets; ++t) {
     where[0] = '\0';
     if (t->worst[0])
       snprintf (where, sizeof where, ", worst at %s", t->worst);
-    printf ("  %-48s %6.2f >= %.2f  %s%s\n", t->name, t->measured, t->wanted,
+    printf ("  %-51s %5.2f >= %.2f  %s%s\n", t->name, t->measured, t->wanted,
             t->measured >= t->wanted ? "reached" : "missed", where);
   }
 }

@@ -2,8 +2,10 @@
  *
  * blkring-bench: a test on the ring.
  *
- * A ring that is full is emptied, and one that is empty is filled, while
- * the stopwatch stands; by a handle of the other side without durability.
+ * A push is made durable and visible at once: by push and advance in
+ * format 1, by append in format 2.  A ring that is full is emptied, and one
+ * that is empty is filled, while the stopwatch stands; by a handle of the
+ * other side without durability.
  */
 
 #include <config.h>
@@ -73,15 +75,17 @@ empty_ring (blkring_consumer *c)
     fail_ring ("advance of the consumer");
 }
 
-/* Push large batches of the test's items, smaller ones at the end. */
+/* Push batches of the test's items, smaller ones at the end.  Format 2
+ * keeps batches apart, so that they are those of the test there; format 1
+ * does not, and large ones are quicker. */
 static void
-fill_ring (blkring_producer *p, const struct bench *b, size_t length)
+fill_ring (blkring_producer *p, const struct bench *b, const struct test *t)
 {
-  size_t i, nr = FILL_BYTES / length;
+  size_t i, nr = t->format == 2 ? t->batch : FILL_BYTES / t->length;
   struct iovec *iov = allocate (nr * sizeof *iov);
 
   for (i = 0; i < nr; ++i)
-    iov[i] = (struct iovec) { b->payload, length };
+    iov[i] = (struct iovec) { b->payload, t->length };
   while (nr > 0)
     if (blkring_producer_appendv (p, iov, nr, NULL) == -1) {
       if (errno != EAGAIN)
@@ -94,30 +98,47 @@ fill_ring (blkring_producer *p, const struct bench *b, size_t length)
 /*---------------------------------------------------------------------*/
 
 static int
-push (struct run *r, blkring_position *after)
+push_and_advance (struct run *r)
 {
-  if (r->t->batch == 1)
-    return blkring_producer_push (r->producer, r->b->payload, r->t->length,
-                                  after);
-  return blkring_producer_pushv (r->producer, r->iov, r->t->batch, after);
+  const struct test *t = r->t;
+  blkring_position after;
+  int n;
+
+  n = t->batch == 1
+    ? blkring_producer_push (r->producer, r->b->payload, t->length, &after)
+    : blkring_producer_pushv (r->producer, r->iov, t->batch, &after);
+  return n == -1 ? -1 : blkring_producer_advance (r->producer, after);
+}
+
+static int
+append (struct run *r)
+{
+  const struct test *t = r->t;
+
+  if (t->batch == 1)
+    return blkring_producer_append (r->producer, r->b->payload, t->length,
+                                    NULL);
+  return blkring_producer_appendv (r->producer, r->iov, t->batch, NULL);
+}
+
+static int
+push (struct run *r)
+{
+  return r->t->format == 1 ? push_and_advance (r) : append (r);
 }
 
 static void
 push_step (struct run *r)
 {
-  blkring_position after;
-
-  if (push (r, &after) == -1) {
+  if (push (r) == -1) {
     if (errno != EAGAIN)
       fail_ring ("push");
     stopwatch_stop (&r->watch);
     empty_ring (r->consumer);
     stopwatch_start (&r->watch);
-    if (push (r, &after) == -1)
+    if (push (r) == -1)
       fail_ring ("push into the empty ring");
   }
-  if (blkring_producer_advance (r->producer, after) == -1)
-    fail_ring ("advance of the producer");
   r->items += r->t->batch;
   r->advances++;
 }
@@ -140,7 +161,7 @@ pop_step (struct run *r)
     if (errno != EAGAIN)
       fail_ring ("pop");
     stopwatch_stop (&r->watch);
-    fill_ring (r->producer, r->b, r->t->length);
+    fill_ring (r->producer, r->b, r->t);
     if (r->t->durable)
       settle (r->b);
     stopwatch_start (&r->watch);
@@ -156,6 +177,24 @@ pop_step (struct run *r)
 
 /*---------------------------------------------------------------------*/
 
+/* A ring of the test's kind, unless it is there. */
+static void
+make_ring (struct bench *b, const struct test *t)
+{
+  const struct blkring_create_options options = {
+    .flags = BLKRING_CREATE_FORCE, .format = t->format,
+    .block_size = t->block_size,
+    .largest_frame = t->format == 2 ? LARGEST_FRAME : 0,
+  };
+
+  if (b->ring_format == t->format && b->ring_block_size == t->block_size)
+    return;
+  if (blkring_create (b->device, &options) == -1)
+    fail_ring ("cannot make the ring");
+  b->ring_format = t->format;
+  b->ring_block_size = t->block_size;
+}
+
 /* The ring as the test wants it: empty, or full of the test's items. */
 static void
 prepare (struct run *r)
@@ -164,11 +203,12 @@ prepare (struct run *r)
   const struct test *t = r->t;
   size_t i;
 
+  make_ring (b, t);
   r->consumer = attach_consumer (b, false);
   empty_ring (r->consumer);
   r->producer = attach_producer (b, t->direction == PUSH && t->durable);
   if (t->direction == POP)
-    fill_ring (r->producer, b, t->length);
+    fill_ring (r->producer, b, t);
   if (t->durable)
     settle (b);
   if (t->direction == POP) {
