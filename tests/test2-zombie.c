@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * An owner that was replaced and does not know it yet, because it slept or
+ * its writes were slow.  It notices at its next look, and writes nothing any
+ * more; what it wrote before that is not taken for what the new owner wrote.
+ */
+
+#include <config.h>
+
+#include "format2-fixture.h"
+
+/* For the old owner no time passes, so that it does not look. */
+static uint64_t frozen;
+
+static const struct blkring_attach_options *
+with_frozen_clock (void)
+{
+  static struct blkring_clock clock;
+  static const struct blkring_attach_options o = { .clock = &clock };
+
+  clock = record_clock (&frozen);
+  return &o;
+}
+
+static const struct blkring_attach_options *
+taking_over (void)
+{
+  static struct blkring_attach_options o;
+
+  o = *with_clock ();
+  o.flags = BLKRING_ATTACH_TAKEOVER;
+  o.client = "the new owner";
+  return &o;
+}
+
+/* A ring that two hosts share. */
+struct shared {
+  struct fixture f;          /* what was there first */
+  struct fixture g;          /* what came later, on the same storage */
+  blkring_device *again;
+};
+
+static struct shared
+start_shared (const struct blkring_attach_options *producer,
+              const struct blkring_attach_options *consumer)
+{
+  const struct shape s = { .blocks = 128, .flags = BLKRING_DEVICE_SHARED };
+  struct shared h = { .f = start2 (&s, producer, consumer) };
+
+  h.again = open_again (h.f.rd);
+  h.g.rd = h.f.rd;
+  return h;
+}
+
+static void
+stop_shared (struct shared *h)
+{
+  blkring_producer_free (h->g.p);
+  blkring_consumer_free (h->g.c);
+  blkring_device_close (h->again);
+  stop (&h->f);
+}
+
+static void
+take_over_producer (struct shared *h)
+{
+  assert_no_handle (EBUSY, blkring_producer_attach (h->again, with_clock ()));
+  h->g.p = blkring_producer_attach (h->again, taking_over ());
+  assert_non_null (h->g.p);
+}
+
+static void
+take_over_consumer (struct shared *h)
+{
+  assert_no_handle (EBUSY, blkring_consumer_attach (h->again, with_clock ()));
+  h->g.c = blkring_consumer_attach (h->again, taking_over ());
+  assert_non_null (h->g.c);
+}
+
+/*---------------------------------------------------------------------*/
+
+static void
+replaced_producer_stops (void **state)
+{
+  struct shared h = start_shared (with_clock (), NULL);
+  blkring_position after;
+
+  (void) state;
+  put (h.f.p, 'a', 1);
+  after = push (h.f.p, '-', 1);
+  take_over_producer (&h);
+  record_device_forget (h.f.rd);
+  assert_fails (EBUSY, try_put (h.f.p, 'z', 1));
+  assert_message ("the new owner");
+  assert_fails (EBUSY, try_put (h.f.p, 'z', 1));
+  assert_fails (EBUSY, blkring_producer_advance (h.f.p, after));
+  assert_fails (EBUSY, blkring_producer_state (h.f.p));
+  assert_fails (EBUSY, blkring_producer_wait (h.f.p, 1, 0));
+  blkring_producer_free (h.f.p);
+  h.f.p = NULL;
+  assert_int_equal (h.f.rd->writes, 0);
+  put (h.g.p, 'b', 1);
+  now += 1000 * NS_PER_MS;
+  put (h.g.p, 'c', 1);
+  assert_holds (h.f.c, "abc");
+  stop_shared (&h);
+}
+
+static void
+replaced_consumer_stops (void **state)
+{
+  struct shared h = start_shared (NULL, with_clock ());
+  struct blkring_item item;
+
+  (void) state;
+  put (h.f.p, 'a', 1);
+  put (h.f.p, 'b', 1);
+  free_one (h.f.c);
+  assert_ok (blkring_consumer_pop (h.f.c, NULL, &item));
+  take_over_consumer (&h);
+  assert_holds (h.g.c, "b");
+  record_device_forget (h.f.rd);
+  assert_fails (EBUSY, blkring_consumer_advance (h.f.c, item.next));
+  assert_message ("the new owner");
+  assert_fails (EBUSY, blkring_consumer_advance (h.f.c, item.next));
+  assert_fails (EBUSY, blkring_consumer_pop (h.f.c, NULL, &item));
+  assert_fails (EBUSY, blkring_consumer_suspend (h.f.c));
+  assert_fails (EBUSY, blkring_consumer_state (h.f.c));
+  blkring_consumer_free (h.f.c);
+  h.f.c = NULL;
+  assert_int_equal (h.f.rd->writes, 0);
+  free_one (h.g.c);
+  put (h.f.p, 'c', 1);
+  assert_holds (h.g.c, "c");
+  stop_shared (&h);
+}
+
+/* What it read may be overwritten by now: it is no item, and no damage. */
+static void
+replaced_consumer_at_reused_space (void **state)
+{
+  struct shared h = start_shared (NULL, with_clock ());
+  struct blkring_item item;
+  unsigned i;
+
+  (void) state;
+  put (h.f.p, 'a', 1);
+  assert_ok (blkring_consumer_pop (h.f.c, NULL, &item));
+  take_over_consumer (&h);
+  for (i = 0; i < 300; ++i) {
+    put (h.f.p, 'x', 1);
+    free_one (h.g.c);
+  }
+  assert_fails (EBUSY, blkring_consumer_pop (h.f.c, &item.next, &item));
+  stop_shared (&h);
+}
+
+/* A flush takes a while, and the old consumer goes on meanwhile. */
+static blkring_consumer *old_consumer;
+static blkring_position freed_meanwhile;
+
+static void
+advance_old_consumer (struct record_device *rd)
+{
+  (void) rd;
+  assert_ok (blkring_consumer_advance (old_consumer, freed_meanwhile));
+}
+
+static void
+takeover_undoes_no_advance (void **state)
+{
+  struct shared h = start_shared (NULL, with_clock ());
+  struct blkring_item item;
+
+  (void) state;
+  put (h.f.p, 'a', 1);
+  put (h.f.p, 'b', 1);
+  assert_ok (blkring_consumer_pop (h.f.c, NULL, &item));
+  old_consumer = h.f.c;
+  freed_meanwhile = item.next;
+  h.f.rd->behind_flush = advance_old_consumer;
+  take_over_consumer (&h);
+  assert_null (h.f.rd->behind_flush);
+  assert_holds (h.g.c, "b");
+  stop_shared (&h);
+}
+
+/* Two find that the last owner detached, and attach at the same time. */
+static struct shared *racing;
+
+static void
+attach_meanwhile (struct record_device *rd)
+{
+  (void) rd;
+  racing->g.p = blkring_producer_attach (racing->again, with_clock ());
+}
+
+static void
+one_of_two_that_attach_stops (void **state)
+{
+  struct shared h = start_shared (NULL, NULL);
+  int r[2];
+
+  (void) state;
+  blkring_producer_free (h.f.p);
+  racing = &h;
+  h.f.rd->behind_flush = attach_meanwhile;
+  h.f.p = blkring_producer_attach (h.f.rd->device, with_clock ());
+  assert_true (h.f.p || h.g.p);
+  if (h.f.p && h.g.p) {
+    now += 1000 * NS_PER_MS;
+    r[0] = try_put (h.f.p, 'a', 1);
+    if (r[0] == -1)
+      assert_error (EBUSY);
+    r[1] = try_put (h.g.p, 'b', 1);
+    if (r[1] == -1)
+      assert_error (EBUSY);
+    assert_int_equal (r[0] + r[1], -1);
+  }
+  stop_shared (&h);
+}
+
+/*---------------------------------------------------------------------*/
+
+/* What the consumer gets is 'name', and it cannot free it. */
+static void
+assert_not_freed (blkring_consumer *c, struct record_device *rd, char name)
+{
+  struct blkring_item item;
+
+  assert_ok (blkring_consumer_pop (c, NULL, &item));
+  assert_int_equal (*(const char *) item.data, name);
+  record_device_forget (rd);
+  assert_fails (EBADMSG, blkring_consumer_advance (c, item.next));
+  assert_int_equal (rd->writes, 0);
+}
+
+static struct shared
+start_late (void)
+{
+  struct shared h = start_shared (with_frozen_clock (), with_clock ());
+
+  put (h.f.p, 'a', 1);
+  take_over_producer (&h);
+  return h;
+}
+
+static void
+late_frame_at_the_tail (void **state)
+{
+  struct shared h = start_late ();
+
+  (void) state;
+  put (h.f.p, 'z', 1);
+  free_one (h.f.c);
+  assert_not_freed (h.f.c, h.f.rd, 'z');
+  put (h.g.p, 'b', 1);
+  assert_holds (h.f.c, "b");
+  free_one (h.f.c);
+  assert_holds (h.f.c, "");
+  stop_shared (&h);
+}
+
+static void
+late_frame_over_one_that_was_acknowledged (void **state)
+{
+  struct shared h = start_late ();
+
+  (void) state;
+  put (h.g.p, 'b', 1);
+  put (h.f.p, 'z', 1);
+  free_one (h.f.c);
+  assert_not_freed (h.f.c, h.f.rd, 'z');
+  stop_shared (&h);
+}
+
+static void
+late_frame_over_one_that_was_popped (void **state)
+{
+  struct shared h = start_late ();
+  struct blkring_item item;
+
+  (void) state;
+  put (h.g.p, 'b', 1);
+  free_one (h.f.c);
+  assert_ok (blkring_consumer_pop (h.f.c, NULL, &item));
+  assert_int_equal (*(const char *) item.data, 'b');
+  put (h.f.p, 'z', 1);
+  record_device_forget (h.f.rd);
+  assert_fails (EBADMSG, blkring_consumer_advance (h.f.c, item.next));
+  assert_int_equal (h.f.rd->writes, 0);
+  stop_shared (&h);
+}
+
+/* The new owner has written over the first of three. */
+static void
+late_frames_behind_the_tail (void **state)
+{
+  struct shared h = start_late ();
+
+  (void) state;
+  put (h.f.p, 'x', 1);
+  put (h.f.p, 'y', 1);
+  put (h.f.p, 'z', 1);
+  put (h.g.p, 'b', 1);
+  now += 1000 * NS_PER_MS;
+  assert_holds (h.f.c, "ab");
+  assert_clean (h.f.rd);
+  kill_producer (&h.g);
+  h.g.p = blkring_producer_attach (h.again, taking_over ());
+  assert_non_null (h.g.p);
+  assert_holds (h.f.c, "ab");
+  put (h.g.p, 'c', 1);
+  drain (h.f.c);
+  stop_shared (&h);
+}
+
+/* The new owner wrote nothing and detached: there is nothing to adopt. */
+static void
+late_frame_is_not_adopted (void **state)
+{
+  struct shared h = start_late ();
+
+  (void) state;
+  put (h.f.p, 'z', 1);
+  blkring_producer_free (h.g.p);
+  h.g.p = blkring_producer_attach (h.again, with_clock ());
+  assert_non_null (h.g.p);
+  put (h.g.p, 'b', 1);
+  assert_holds (h.f.c, "ab");
+  drain (h.f.c);
+  stop_shared (&h);
+}
+
+/* It has died, and what it wrote is overwritten: that something was lost
+ * must be told, even if nothing came behind it. */
+static void
+late_frame_over_what_a_dead_owner_wrote (void **state)
+{
+  static const char *const items[] = { "b", "bc", "bcd" };
+  size_t i, k;
+
+  (void) state;
+  for (i = 0; i < LENGTH (items); ++i) {
+    struct shared h = start_late ();
+    struct fixture g;
+
+    for (k = 0; items[i][k]; ++k)
+      put (h.g.p, items[i][k], 1);
+    put (h.f.p, 'z', 1);
+    g = elsewhere (&h.f);
+    assert_no_handle (EBADMSG, blkring_producer_attach (g.rd->device, NULL));
+    assert_int_equal (check (g.rd).corruptions, 1);
+    stop (&g);
+    stop_shared (&h);
+  }
+}
+
+/* A third owner's record says nothing of the time of the second one. */
+static void
+late_frame_before_a_third_owner (void **state)
+{
+  struct shared h = start_late ();
+
+  (void) state;
+  put (h.g.p, 'b', 1);
+  put (h.f.p, 'z', 1);
+  blkring_producer_free (h.g.p);
+  h.g.p = blkring_producer_attach (h.again, with_clock ());
+  assert_non_null (h.g.p);
+  free_one (h.f.c);
+  assert_not_freed (h.f.c, h.f.rd, 'z');
+  put (h.g.p, 'c', 1);
+  assert_not_freed (h.f.c, h.f.rd, 'z');
+  stop_shared (&h);
+}
+
+int
+main (void)
+{
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test (replaced_producer_stops),
+    cmocka_unit_test (replaced_consumer_stops),
+    cmocka_unit_test (replaced_consumer_at_reused_space),
+    cmocka_unit_test (takeover_undoes_no_advance),
+    cmocka_unit_test (one_of_two_that_attach_stops),
+    cmocka_unit_test (late_frame_at_the_tail),
+    cmocka_unit_test (late_frame_over_one_that_was_acknowledged),
+    cmocka_unit_test (late_frame_over_one_that_was_popped),
+    cmocka_unit_test (late_frames_behind_the_tail),
+    cmocka_unit_test (late_frame_is_not_adopted),
+    cmocka_unit_test (late_frame_over_what_a_dead_owner_wrote),
+    cmocka_unit_test (late_frame_before_a_third_owner),
+  };
+
+  return cmocka_run_group_tests_name ("replaced owners of format 2", tests,
+                                      NULL, NULL);
+}
