@@ -15,15 +15,20 @@
 #include "error.h"
 #include "format2.h"
 
+static bool
+is_shared (const struct ring *ring)
+{
+  return ring->device->geometry.flags & BLKRING_DEVICE_SHARED;
+}
+
 /* The set of consumers changes only while no producer counts on it. */
 static int
 check_producer_rests (const struct ring *ring, const struct f2_records *rs)
 {
   const struct f2_record *p = &rs->record[F2_PRODUCER];
   const struct f2_record *control = &rs->record[F2_CONTROL];
-  const bool shared = ring->device->geometry.flags & BLKRING_DEVICE_SHARED;
 
-  if (p->flags & F2_CLEAN || f2_is_dead (&p->owner, shared) ||
+  if (p->flags & F2_CLEAN || f2_is_dead (&p->owner, is_shared (ring)) ||
       (control->flags & F2_SUSPEND && p->suspend == control->suspend))
     return 0;
   return set_error (EBUSY, "a producer is at work: suspend the ring first, "
@@ -75,7 +80,8 @@ set_enabled (const struct ring *ring, struct f2_records *rs, unsigned index,
     return -1;
   if (((c->flags & F2_ENABLED) != 0) == on)
     return 0;
-  if (check_producer_rests (ring, rs) == -1)
+  if (check_producer_rests (ring, rs) == -1 ||
+      f2_check_owner (c, "consumer", is_shared (ring), false) == -1)
     return -1;
   if (!on && disable (rs, c) == -1)
     return -1;
@@ -108,6 +114,29 @@ struct repair {
   void *opaque;
   int repaired;
 };
+
+/* Locks do not reach those on other hosts.  What cannot be read has no owner
+ * that could go on. */
+static int
+check_nobody_is_there (const struct ring *ring)
+{
+  struct f2_records rs;
+  unsigned k;
+  int r;
+
+  if (f2_records_init (&rs, ring) == -1)
+    return -1;
+  r = f2_read_records (ring, &rs);
+  if (r == -1 && errno == EBADMSG)
+    r = 0;
+  else
+    for (k = 0; k < rs.nr && r == 0; ++k)
+      if (k != F2_CONTROL)
+        r = f2_check_owner (&rs.record[k], k == F2_PRODUCER ? "producer"
+                            : "consumer", is_shared (ring), false);
+  f2_records_free (&rs);
+  return r;
+}
 
 static void
 repaired (struct repair *r, enum blkring_finding_kind kind, uint64_t offset,
@@ -157,6 +186,7 @@ static int
 repair_records (struct repair *r)
 {
   struct f2_records rs;
+  char message[128], whose[32];
   uint64_t offset;
   unsigned k;
   int status = -1;
@@ -169,9 +199,11 @@ repair_records (struct repair *r)
         continue;
       offset = f2_record_offset (k, !rs.copy[k]);
       status = f2_write_record (r->ring, &rs, k, true);
+      snprintf (message, sizeof message, "wrote the damaged copy of %s "
+                "record anew from the other one",
+                f2_whose (k, whose, sizeof whose));
       if (status == 0)
-        repaired (r, BLKRING_FINDING_CORRUPTION, offset, "wrote a record's "
-                  "damaged copy anew from the other one");
+        repaired (r, BLKRING_FINDING_CORRUPTION, offset, message);
     }
   f2_records_free (&rs);
   return status;
@@ -184,6 +216,7 @@ drop_staged (struct repair *r)
   const struct ring *ring = r->ring;
   struct blkring_info *info = malloc (sizeof *info);
   unsigned char *block = device_buffer (ring->device, ring->block_size);
+  char message[128];
   uint64_t offset;
   int status = -1;
 
@@ -197,9 +230,11 @@ drop_staged (struct repair *r)
     memset (block, 0, ring->block_size);
     status = device_pwrite_durable (ring->device, block, ring->block_size,
                                     offset);
+    snprintf (message, sizeof message, "dropped %" PRIu64 " bytes behind "
+              "position %" PRIu64 ", which were pushed and never exposed",
+              info->staged, info->producer);
     if (status == 0)
-      repaired (r, BLKRING_FINDING_LEAK, offset, "dropped what was pushed "
-                "and never exposed");
+      repaired (r, BLKRING_FINDING_LEAK, offset, message);
   }
 
  out:
@@ -214,6 +249,8 @@ f2_repair (const struct ring *ring, enum blkring_repair what,
 {
   struct repair r = { ring, fn, opaque, 0 };
 
+  if (check_nobody_is_there (ring) == -1)
+    return -1;
   if (what == BLKRING_REPAIR_ALL &&
       (repair_super (&r) == -1 || repair_records (&r) == -1))
     return -1;
