@@ -51,7 +51,7 @@ struct window {
 
 struct consumer_state {
   struct f2_records records;
-  uint64_t epoch, sequence;  /* of our record */
+  struct f2_record written;  /* our record, when the side is ours */
   uint64_t published;        /* as last read */
   uint64_t last_look;        /* ns, at the records */
   struct window main;        /* what pop hands out lies in it */
@@ -125,8 +125,7 @@ f2_consumer_look (blkring_consumer *c)
   if (f2_read_records (&c->h.ring, &s->records) == -1)
     return -1;
   if (!c->observer &&
-      f2_check_mine (&c->h, &s->records, kind (c), s->epoch, s->sequence)
-      == -1)
+      f2_check_mine (&c->h, &s->records, kind (c), &s->written) == -1)
     return -1;
   adopt (c);
   return 0;
@@ -138,24 +137,30 @@ become_owner (blkring_consumer *c)
   struct consumer_state *s = c->format_state;
   struct handle *h = &c->h;
   const bool shared = h->ring.device->geometry.flags & BLKRING_DEVICE_SHARED;
+  struct f2_record claimed;
   bool free_to_take;
 
-  if (f2_check_owner (mine (c), "consumer", shared, h->takeover) == -1)
+  /* The flush may take long, and its owner go on meanwhile. */
+  if (f2_check_owner (mine (c), "consumer", shared, h->takeover) == -1 ||
+      handle_flush (h) == -1 ||
+      f2_read_records (&h->ring, &s->records) == -1 ||
+      f2_check_owner (mine (c), "consumer", shared, h->takeover) == -1)
     return -1;
   free_to_take = mine (c)->flags & F2_CLEAN ||
     f2_is_dead (&mine (c)->owner, shared);
-  if (handle_flush (h) == -1 || f2_claim (h, &s->records, kind (c)) == -1)
+  if (f2_claim (h, &s->records, kind (c)) == -1)
     return -1;
-  s->epoch = mine (c)->epoch;
-  s->sequence = mine (c)->sequence;
-  if (free_to_take)
-    return 0;
+  claimed = *mine (c);
   /* A live owner must notice before anything is built on its position. */
-  if (h->clock.sleep (h->clock.opaque, 2 * h->poll_interval) == -1)
+  if (!free_to_take &&
+      h->clock.sleep (h->clock.opaque, 2 * h->poll_interval) == -1)
     return set_errno_error (errno, "interrupted while taking over");
-  if (f2_read_records (&h->ring, &s->records) == -1)
+  /* Two can claim at the same time. */
+  if (f2_read_records (&h->ring, &s->records) == -1 ||
+      f2_check_mine (h, &s->records, kind (c), &claimed) == -1)
     return -1;
-  return f2_check_mine (h, &s->records, kind (c), s->epoch, s->sequence);
+  s->written = claimed;
+  return 0;
 }
 
 int
@@ -186,7 +191,7 @@ f2_consumer_close (blkring_consumer *c)
 
   if (s == NULL)
     return;
-  if (s->epoch != 0 && c->h.poison_errno == 0 && f2_consumer_look (c) == 0) {
+  if (s->written.epoch != 0 && c->h.poison_errno == 0 && f2_consumer_look (c) == 0) {
     mine (c)->flags |= F2_CLEAN;
     f2_write_record (&c->h.ring, &s->records, kind (c), c->h.flushes);
   }
@@ -297,6 +302,18 @@ corrupt_at (blkring_consumer *c, uint64_t at, uint64_t published)
                       ring_offset (ring, at), published);
 }
 
+static int
+set_late (blkring_consumer *c, uint64_t at)
+{
+  const struct ring *ring = &c->h.ring;
+
+  return set_corrupt (ring_offset (ring, at), "the frame at position %" PRIu64
+                      " (byte %" PRIu64 ") that was delivered is not there "
+                      "any more, or was written by a producer that had been "
+                      "replaced: its items are lost", at,
+                      ring_offset (ring, at));
+}
+
 /* Salvage: 'at' and 'chain' of what is valid behind the damage. */
 static int
 skip_damage (blkring_consumer *c, uint64_t *at, uint32_t *chain)
@@ -311,7 +328,7 @@ skip_damage (blkring_consumer *c, uint64_t *at, uint32_t *chain)
   int r;
 
   snprintf (why, sizeof why, "%s", blkring_get_error ());
-  if (f2_scan_begin (&scan, &c->h.ring, from, 0) == -1)
+  if (f2_scan_begin (&scan, &c->h.ring, from, 0, UINT64_MAX) == -1)
     return -1;
   r = f2_scan_resync (&scan, from + c->h.ring.block_size, end);
   if (r == 1 && (scan.frame.flags & F2_PUBLISHED || scan.at < s->published)) {
@@ -325,7 +342,8 @@ skip_damage (blkring_consumer *c, uint64_t *at, uint32_t *chain)
   }
   f2_scan_end (&scan);
   if (r == 1) {
-    s->skip_from = from;
+    if (from != s->skip_to)
+      s->skip_from = from;
     s->skip_to = *at;
     s->skip_chain = *chain;
     device_log (c->h.ring.device, BLKRING_LOG_ERROR, "skipped from position %"
@@ -434,6 +452,20 @@ remember (struct consumer_state *s, const struct f2_frame *f, uint64_t size)
   };
 }
 
+/* Is there no frame that could ever be freed, in spite of what
+ * visible_frame () said, which is 'r'? */
+static bool
+is_lost (blkring_consumer *c, int r, const struct f2_frame *f)
+{
+  struct consumer_state *s = c->format_state;
+
+  if (r == 1 && f2_is_late (&s->records.record[F2_PRODUCER], f)) {
+    set_late (c, f->position);
+    return true;
+  }
+  return r == -1 && errno == EBADMSG;
+}
+
 /* The frame that a position is in.  1 and *found; 0: the stream ends before
  * it; -1.  The end of a frame is in the next one. */
 static int
@@ -458,7 +490,7 @@ find_frame (blkring_consumer *c, uint64_t position, struct seen **found)
       chain = s->skip_chain;
     }
     r = visible_frame (c, at, chain, &f);
-    if (r == -1 && errno == EBADMSG && c->salvage) {
+    while (c->salvage && is_lost (c, r, &f)) {
       r = skip_damage (c, &at, &chain);
       if (r == 1)
         r = visible_frame (c, at, chain, &f);
@@ -602,7 +634,11 @@ f2_read (blkring_consumer *c, uint64_t from, struct blkring_item *items,
         return -1;
     }
     r = is_item (s, seen, from);
-    if (r == 0)
+    if (r == 0 && from == c->position)
+      set_corrupt (f2_record_offset (kind (c), s->records.copy[kind (c)]),
+                   "the consumer's position %" PRIu64 " is within the frame "
+                   "at %" PRIu64 ", where no item starts", from, seen->start);
+    else if (r == 0)
       set_error (EINVAL, "no item starts at position %" PRIu64, from);
     if (r != 1 || take_item (c, seen, from, &items[n]) == -1)
       return n > 0 ? (ssize_t) n : -1;
@@ -703,20 +739,17 @@ check_passed (blkring_consumer *c, const struct seen *passed)
     return -1;
   }
   same = f2_decode_frame (block, ring, passed->start, &f) &&
-    f.crc == passed->crc &&
-    !(f.epoch < p->frame_epoch && f.position >= p->since);
+    f.crc == passed->crc && !f2_is_late (p, &f) &&
+    !(passed->end == p->position && f.crc != p->chain);
   free (block);
   if (same)
     return 0;
   forget_window (&s->main);
   forget_window (&s->peek);
   s->nr_seen = 0;
+  s->boundary = 0;
   c->popped = c->position;
-  return set_corrupt (ring_offset (ring, passed->start), "the frame at "
-                      "position %" PRIu64 " (byte %" PRIu64 ") that was "
-                      "delivered is not there any more, or was written by a "
-                      "producer that had been replaced: its items are lost",
-                      passed->start, ring_offset (ring, passed->start));
+  return set_late (c, passed->start);
 }
 
 static void
@@ -749,7 +782,7 @@ f2_free_to (blkring_consumer *c, uint64_t position)
   trace (c, BLKRING_TRACE_SET, BLKRING_TRACE_CONSUMER, position);
   if (f2_write_record (&h->ring, &s->records, kind (c), h->flushes) == -1)
     return poison (h);
-  s->sequence = r->sequence;
+  s->written = *r;
   c->position = position;
   forget_freed (s, r->frame);
   return 0;
@@ -762,6 +795,9 @@ request_locked (blkring_consumer *c, bool suspend)
   struct f2_record *control = &s->records.record[F2_CONTROL];
   struct handle *h = &c->h;
 
+  if (h->ring.read_only)
+    return set_error (EROFS, "the ring has features that forbid this version "
+                      "to write");
   if (f2_consumer_look (c) == -1)
     return -1;
   if (c->suspend == suspend)

@@ -25,6 +25,7 @@ struct walk {
   uint64_t visible, end;     /* the end of what can be popped, and of what
                                 was pushed */
   uint64_t published;
+  bool late;                 /* a frame of a replaced producer is there */
   struct blkring_info *info; /* may be NULL */
 };
 
@@ -105,7 +106,7 @@ walk_frames (struct walk *w)
   const struct f2_record *p = &w->records.record[F2_PRODUCER], *r;
   struct f2_scan s;
   uint64_t where;
-  bool visible = true;
+  bool visible = true, late = false;
   unsigned kind;
   int found;
 
@@ -113,9 +114,13 @@ walk_frames (struct walk *w)
   found = lowest_record (&w->records, &kind);
   r = &w->records.record[kind];
   w->lowest = w->visible = w->end = found ? r->frame : p->position;
-  if (f2_scan_begin (&s, w->ring, w->lowest, r->chain) == -1)
+  if (f2_scan_begin (&s, w->ring, w->lowest, r->chain,
+                     w->lowest + w->ring->capacity) == -1)
     return -1;
   while ((found = f2_scan_next (&s)) == 1) {
+    late = f2_is_late (p, &s.frame);
+    if (late)
+      break;
     w->end = s.at;
     visible = visible && (s.frame.flags & F2_PUBLISHED ||
                           s.at <= w->published);
@@ -135,6 +140,15 @@ walk_frames (struct walk *w)
                         "frame at position %" PRIu64 " (byte %" PRIu64 "), "
                         "though the producer published up to %" PRIu64,
                         w->end, ring_offset (w->ring, w->end), w->published);
+  w->late = late && s.frame.flags & F2_PUBLISHED && !(p->flags & F2_CLEAN);
+  if (w->late)
+    return set_corrupt (ring_offset (w->ring, w->end), "the frame at position"
+                        " %" PRIu64 " (byte %" PRIu64 ") is of a producer "
+                        "that had been replaced, and may have destroyed "
+                        "another one", w->end,
+                        ring_offset (w->ring, w->end));
+  if (f2_check_tail (w->ring, &w->records, w->end) == -1)
+    return -1;
   found = f2_find_beyond (w->ring, w->end, p->frame_epoch, &where);
   if (found == 1)
     return set_corrupt (ring_offset (w->ring, w->end), "there is no valid "
@@ -277,7 +291,24 @@ f2_inspect (const struct ring *ring, unsigned flags,
 }
 
 int
-f2_texts (const struct ring *ring, char *producer, char *consumer)
+f2_find_late (const struct ring *ring, uint64_t *where)
+{
+  struct walk w;
+  int r;
+
+  if (walk_begin (&w, ring) == -1)
+    return -1;
+  r = walk_frames (&w);
+  f2_records_free (&w.records);
+  if (r == -1 && (errno != EBADMSG || !w.late))
+    return -1;
+  *where = w.end;
+  return r == -1;
+}
+
+int
+f2_texts (const struct ring *ring, unsigned index, char *producer,
+          char *consumer)
 {
   struct f2_records rs;
   int r;
@@ -287,7 +318,8 @@ f2_texts (const struct ring *ring, char *producer, char *consumer)
   r = f2_read_records (ring, &rs);
   if (r == 0) {
     f2_describe_owner (&rs.record[F2_PRODUCER], producer, BLKRING_TEXT_SIZE);
-    f2_describe_owner (&rs.record[F2_CONSUMER], consumer, BLKRING_TEXT_SIZE);
+    f2_describe_owner (&rs.record[F2_CONSUMER + index], consumer,
+                       BLKRING_TEXT_SIZE);
   }
   f2_records_free (&rs);
   return r;

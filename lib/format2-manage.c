@@ -177,35 +177,57 @@ repair_records (struct repair *r)
   return status;
 }
 
-/* A frame that was pushed and never exposed is dropped by its header. */
+/* A frame is dropped by zeros over its header. */
+static int
+drop_frame (struct repair *r, uint64_t position,
+            enum blkring_finding_kind kind, const char *message)
+{
+  const struct ring *ring = r->ring;
+  const uint64_t offset = ring_offset (ring, position);
+  unsigned char *block = device_buffer (ring->device, ring->block_size);
+  int status;
+
+  if (block == NULL)
+    return -1;
+  memset (block, 0, ring->block_size);
+  status = device_pwrite_durable (ring->device, block, ring->block_size,
+                                  offset);
+  free (block);
+  if (status == 0)
+    repaired (r, kind, offset, message);
+  return status;
+}
+
 static int
 drop_staged (struct repair *r)
 {
-  const struct ring *ring = r->ring;
   struct blkring_info *info = malloc (sizeof *info);
-  unsigned char *block = device_buffer (ring->device, ring->block_size);
-  uint64_t offset;
   int status = -1;
 
-  if (info == NULL || block == NULL)
-    goto out;
-  status = f2_inspect (ring, 0, info);
+  if (info == NULL)
+    return set_errno_error (ENOMEM, "cannot repair");
+  status = f2_inspect (r->ring, 0, info);
   if (status == -1 && errno == EBADMSG)
     status = 0;              /* cannot be told; check says what is wrong */
-  else if (status == 0 && info->staged > 0) {
-    offset = ring_offset (ring, info->producer);
-    memset (block, 0, ring->block_size);
-    status = device_pwrite_durable (ring->device, block, ring->block_size,
-                                    offset);
-    if (status == 0)
-      repaired (r, BLKRING_FINDING_LEAK, offset, "dropped what was pushed "
-                "and never exposed");
-  }
-
- out:
+  else if (status == 0 && info->staged > 0)
+    status = drop_frame (r, info->producer, BLKRING_FINDING_LEAK,
+                         "dropped what was pushed and never exposed");
   free (info);
-  free (block);
   return status;
+}
+
+static int
+drop_late (struct repair *r)
+{
+  uint64_t where;
+  int found = f2_find_late (r->ring, &where);
+
+  if (found == -1 && errno == EBADMSG)
+    return 0;                /* something else is wrong; check says what */
+  return found == 1
+    ? drop_frame (r, where, BLKRING_FINDING_CORRUPTION, "dropped a frame of a "
+                  "producer that had been replaced; what it had destroyed, "
+                  "if anything, is lost") : found;
 }
 
 int
@@ -215,7 +237,8 @@ f2_repair (const struct ring *ring, enum blkring_repair what,
   struct repair r = { ring, fn, opaque, 0 };
 
   if (what == BLKRING_REPAIR_ALL &&
-      (repair_super (&r) == -1 || repair_records (&r) == -1))
+      (repair_super (&r) == -1 || repair_records (&r) == -1 ||
+       drop_late (&r) == -1))
     return -1;
   return drop_staged (&r) == -1 ? -1 : r.repaired;
 }

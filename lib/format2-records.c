@@ -145,6 +145,22 @@ check_consumer (const struct ring *ring, const struct f2_record *p,
 }
 
 int
+f2_check_tail (const struct ring *ring, const struct f2_records *rs,
+               uint64_t tail)
+{
+  unsigned k;
+
+  for (k = F2_CONSUMER; k < rs->nr; ++k)
+    if (rs->record[k].flags & F2_ENABLED && rs->record[k].position > tail)
+      return set_corrupt (ring_offset (ring, tail), "there is no valid frame "
+                          "at position %" PRIu64 " (byte %" PRIu64 "), but "
+                          "consumer %u was behind it already, at %" PRIu64,
+                          tail, ring_offset (ring, tail), k - F2_CONSUMER,
+                          rs->record[k].position);
+  return 0;
+}
+
+int
 f2_check_records (const struct ring *ring, const struct f2_records *rs)
 {
   const struct f2_record *p = &rs->record[F2_PRODUCER];
@@ -225,12 +241,12 @@ f2_claim (struct handle *h, struct f2_records *rs, unsigned kind)
 
 int
 f2_check_mine (struct handle *h, const struct f2_records *rs, unsigned kind,
-               uint64_t epoch, uint64_t sequence)
+               const struct f2_record *written)
 {
   const struct f2_record *r = &rs->record[kind];
   char owner[600];
 
-  if (r->epoch == epoch && r->sequence == sequence)
+  if (f2_same_write (r, written))
     return 0;
   f2_describe_owner (r, owner, sizeof owner);
   set_error (EBUSY, "this %s was replaced by another: %s",
