@@ -40,8 +40,8 @@ become_owner (blkring_consumer *c)
   if (owner_lock (device, SIDE_CONSUMER + c->index) == 0)
     return 0;
   if (errno == EBUSY &&
-      c->h.ring.format->texts (&c->h.ring, texts[0], texts[1]) == 0 &&
-      texts[1][0])
+      c->h.ring.format->texts (&c->h.ring, c->index, texts[0], texts[1])
+      == 0 && texts[1][0])
     set_error (EBUSY, "another consumer is attached: %s", texts[1]);
   return -1;
 }

@@ -145,7 +145,9 @@ struct format {
   int (*free_to) (blkring_consumer *c, uint64_t position);
   int (*request) (blkring_consumer *c, bool suspend);
 
-  int (*texts) (const struct ring *ring, char *producer, char *consumer);
+  /* 'index': of which consumer. */
+  int (*texts) (const struct ring *ring, unsigned index, char *producer,
+                char *consumer);
   int (*debug) (const struct ring *ring, blkring_debug_fn fn, void *opaque);
   int (*inspect) (const struct ring *ring, unsigned flags,
                   struct blkring_info *info);

@@ -61,8 +61,10 @@ load (const struct ring *ring, struct f1_pointers *v, char *producer_text,
 }
 
 int
-f1_texts (const struct ring *ring, char *producer, char *consumer)
+f1_texts (const struct ring *ring, unsigned index, char *producer,
+          char *consumer)
 {
+  (void) index;
   return load (ring, NULL, producer, consumer);
 }
 

@@ -277,7 +277,8 @@ f2_inspect (const struct ring *ring, unsigned flags,
 }
 
 int
-f2_texts (const struct ring *ring, char *producer, char *consumer)
+f2_texts (const struct ring *ring, unsigned index, char *producer,
+          char *consumer)
 {
   struct f2_records rs;
   int r;
@@ -287,7 +288,8 @@ f2_texts (const struct ring *ring, char *producer, char *consumer)
   r = f2_read_records (ring, &rs);
   if (r == 0) {
     f2_describe_owner (&rs.record[F2_PRODUCER], producer, BLKRING_TEXT_SIZE);
-    f2_describe_owner (&rs.record[F2_CONSUMER], consumer, BLKRING_TEXT_SIZE);
+    f2_describe_owner (&rs.record[F2_CONSUMER + index], consumer,
+                       BLKRING_TEXT_SIZE);
   }
   f2_records_free (&rs);
   return r;

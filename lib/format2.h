@@ -205,8 +205,8 @@ extern int f2_repair (const struct ring *ring, enum blkring_repair what,
                       blkring_finding_fn fn, void *opaque);
 
 /* format2-inspect.c */
-extern int f2_texts (const struct ring *ring, char *producer,
-                     char *consumer);
+extern int f2_texts (const struct ring *ring, unsigned index,
+                     char *producer, char *consumer);
 extern int f2_debug (const struct ring *ring, blkring_debug_fn fn,
                      void *opaque);
 extern int f2_inspect (const struct ring *ring, unsigned flags,

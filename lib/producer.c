@@ -72,8 +72,9 @@ attach (blkring_producer *p, blkring_device *device,
   if (owner_lock (device, SIDE_PRODUCER) == -1) {
     char texts[2][BLKRING_TEXT_SIZE];
 
-    if (errno == EBUSY && format->texts (&p->h.ring, texts[0], texts[1]) == 0
-        && texts[0][0])
+    if (errno == EBUSY &&
+        format->texts (&p->h.ring, 0, texts[0], texts[1]) == 0 &&
+        texts[0][0])
       set_error (EBUSY, "another producer is attached: %s", texts[0]);
     return -1;
   }
