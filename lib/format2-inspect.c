@@ -82,6 +82,8 @@ walk_items (struct walk *w, const struct f2_scan *s)
                       s->frame.position, offset, s->frame.length);
 }
 
+/* The enabled consumer that is farthest behind: of two in the same frame,
+ * too. */
 static int
 lowest_record (const struct f2_records *rs, unsigned *kind)
 {
@@ -91,7 +93,7 @@ lowest_record (const struct f2_records *rs, unsigned *kind)
   *kind = F2_PRODUCER;
   for (k = F2_CONSUMER; k < rs->nr; ++k)
     if (rs->record[k].flags & F2_ENABLED &&
-        (!found || rs->record[k].frame < rs->record[*kind].frame)) {
+        (!found || rs->record[k].position < rs->record[*kind].position)) {
       *kind = k;
       found = 1;
     }
@@ -223,8 +225,8 @@ describe (const struct walk *w, struct blkring_info *i)
   if (r[F2_PRODUCER].epoch)
     f2_describe_owner (&r[F2_PRODUCER], i->producer_text,
                        sizeof i->producer_text);
-  if (r[F2_CONSUMER].epoch)
-    f2_describe_owner (&r[F2_CONSUMER], i->consumer_text,
+  if (r[lowest].epoch)
+    f2_describe_owner (&r[lowest], i->consumer_text,
                        sizeof i->consumer_text);
 }
 
