@@ -521,7 +521,7 @@ blkring_consumer_debug_info (blkring_consumer *c, blkring_debug_fn fn,
   pthread_mutex_lock (&c->h.lock);
   r = handle_check (&c->h);
   if (r == 0)
-    r = c->h.ring.format->debug (&c->h.ring, fn, opaque);
+    r = c->h.ring.format->debug (&c->h.ring, c->index, fn, opaque);
   pthread_mutex_unlock (&c->h.lock);
   return r;
 }

@@ -358,7 +358,7 @@ blkring_producer_debug_info (blkring_producer *p, blkring_debug_fn fn,
   pthread_mutex_lock (&p->h.lock);
   r = handle_check (&p->h);
   if (r == 0)
-    r = p->h.ring.format->debug (&p->h.ring, fn, opaque);
+    r = p->h.ring.format->debug (&p->h.ring, FARTHEST_BEHIND, fn, opaque);
   pthread_mutex_unlock (&p->h.lock);
   return r;
 }
