@@ -139,6 +139,76 @@ killed_owner_leaves_no_lock (void **state)
   assert_both_sides_are_free (t);
 }
 
+/* Each is owned by itself; create and erase keep away from any. */
+static void
+consumers_have_their_own_owners (void **state)
+{
+  struct test_ring *t = *state;
+  struct blkring_create_options force = t->create;
+  const struct blkring_attach_options first = { .client = "the first" };
+  const struct blkring_attach_options last = {
+    .client = "the last", .consumer = t->index,
+  };
+
+  force.flags = BLKRING_CREATE_FORCE;
+  t->other = blkring_consumer_attach (t->device, &first);
+  assert_handle (t->other);
+  t->c = blkring_consumer_attach (t->device, &last);
+  assert_handle (t->c);
+  assert_no_handle (EBUSY, blkring_consumer_attach (t->device, NULL));
+  assert_message ("the first");
+  assert_no_handle (EBUSY, attach_consumer (t, t->device, NULL));
+  assert_message ("the last");
+  assert_ok (blkring_consumer_detach (t->other));
+  assert_no_handle (EBUSY, attach_consumer (t, t->device, NULL));
+  assert_fails (EBUSY, blkring_create (t->device, &force));
+  assert_fails (EBUSY, blkring_erase (t->device, NULL, 0, NULL, NULL));
+  blkring_consumer_free (t->other);
+  t->other = blkring_consumer_attach (t->device, &first);
+  assert_handle (t->other);
+}
+
+/* While somebody counts on the set of consumers it does not change. */
+static void
+consumers_are_left_out_while_nobody_minds (void **state)
+{
+  struct test_ring *t = *state;
+
+  attach_all (t, NULL);
+  assert_fails (EBUSY, blkring_consumer_enable (t->device, 0, false));
+  assert_ok (blkring_consumer_detach (t->other));
+  assert_fails (EBUSY, blkring_consumer_enable (t->device, 0, false));
+  assert_message ("suspend");
+  assert_ok (blkring_consumer_suspend (t->c));
+  assert_returns (BLKRING_SUSPENDED, blkring_producer_state (t->p));
+  assert_ok (blkring_consumer_enable (t->device, 0, false));
+  assert_ok (blkring_consumer_enable (t->device, 0, false));
+  assert_false (inspect (t).consumers[0].enabled);
+  blkring_consumer_free (t->other);
+  t->other = NULL;
+  assert_ok (blkring_consumer_resume (t->c));
+  /* Its space counts no more. */
+  assert_ok (append_seed (t->p, t->largest_item, 0, NULL));
+  take (t, t->largest_item, 0);
+  assert_ok (append_seed (t->p, t->largest_item, 1, NULL));
+  take (t, t->largest_item, 1);
+  blkring_producer_free (t->p);
+  t->p = NULL;
+  assert_fails (EBUSY, blkring_consumer_enable (t->device, t->index, false));
+  assert_ok (blkring_consumer_detach (t->c));
+  assert_fails (EINVAL, blkring_consumer_enable (t->device, t->index, false));
+  assert_message ("last");
+  assert_fails (EINVAL, blkring_consumer_enable (t->device, t->index + 1,
+                                                 true));
+  /* It begins with what comes from then on. */
+  assert_ok (blkring_consumer_enable (t->device, 0, true));
+  blkring_consumer_free (t->c);
+  attach_all (t, NULL);
+  assert_nothing_to_pop (t);
+  assert_ok (append_seed (t->p, 10, 2, NULL));
+  take (t, 10, 2);
+}
+
 static void
 create_and_erase_keep_away_from_owners (void **state)
 {
@@ -188,6 +258,8 @@ main (void)
     IN_FILE (killed_owner_leaves_no_lock),
     IN_MEMORY (create_and_erase_keep_away_from_owners),
     IN_FILE (create_and_erase_keep_away_from_owners),
+    WITH_TWO_CONSUMERS (consumers_have_their_own_owners),
+    WITH_TWO_CONSUMERS (consumers_are_left_out_while_nobody_minds),
   };
 
   return cmocka_run_group_tests_name ("owners", tests, NULL, NULL);

@@ -235,6 +235,30 @@ batch_is_exposed_whole (void **state)
   assert_int_equal (inspect (t).items, 2);
 }
 
+static void
+slowest_consumer_holds_back_space (void **state)
+{
+  struct test_ring *t = *state;
+  blkring_consumer *slow[2], *fast_one[2];
+  unsigned i;
+
+  attach_all (t, NULL);
+  slow[0] = fast_one[1] = t->c;
+  slow[1] = fast_one[0] = t->other;
+  for (i = 0; i < 2; ++i) {
+    assert_ok (append_seed (t->p, t->largest_item, 0, NULL));
+    assert_fails (EAGAIN, append_seed (t->p, 0, 1, NULL));
+    take_seed (fast_one[i], t->largest_item, 0);
+    assert_fails (EAGAIN, append_seed (t->p, 0, 1, NULL));
+    assert_fails (ETIMEDOUT, blkring_producer_wait (t->p, 0, 0));
+    assert_int_equal (inspect (t).free, 0);
+    take_seed (slow[i], t->largest_item, 0);
+    assert_int_equal (inspect (t).used, 0);
+    assert_ok (append_seed (t->p, 0, 1, NULL));
+    take (t, 0, 1);
+  }
+}
+
 int
 main (void)
 {
@@ -248,6 +272,7 @@ main (void)
     IN_MEMORY (items_that_never_fit_are_refused_with_numbers),
     IN_MEMORY (producer_advances_to_what_it_pushed_alone),
     IN_MEMORY (batch_is_exposed_whole),
+    WITH_TWO_CONSUMERS (slowest_consumer_holds_back_space),
   };
 
   return cmocka_run_group_tests_name ("push", tests, NULL, NULL);

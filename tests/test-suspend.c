@@ -184,6 +184,28 @@ flags_and_pointers_survive_each_other (void **state)
   assert_true (freed > 3 * t->capacity);
 }
 
+/* What was pushed before can still be exposed, popped and freed. */
+static void
+suspend_keeps_from_pushing_alone (void **state)
+{
+  struct test_ring *t = *state;
+  blkring_position after;
+
+  attach_with_clock (t);
+  assert_ok (push_seed (t->p, 10, 0, &after));
+  assert_ok (blkring_consumer_suspend (t->c));
+  assert_returns (BLKRING_SUSPENDED, blkring_producer_state (t->p));
+  assert_fails (ESHUTDOWN, push_seed (t->p, 10, 1, NULL));
+  assert_fails (ESHUTDOWN, append_seed (t->p, 10, 1, NULL));
+  assert_fails (ETIMEDOUT, blkring_producer_wait (t->p, 0, 0));
+  assert_nothing_to_pop (t);
+  assert_ok (blkring_producer_advance (t->p, after));
+  assert_int_equal (inspect (t).state, BLKRING_SUSPENDED);
+  assert_ok (blkring_consumer_wait (t->c, NULL, 0));
+  take (t, 10, 0);
+  assert_nothing_to_pop (t);
+}
+
 /* A request is the ring's, not that of the consumer that made it. */
 static void
 consumers_share_the_state (void **state)
@@ -212,6 +234,7 @@ main (void)
     IN_EACH_KIND (suspend_and_resume_step_by_step),
     IN_MEMORY (opposite_request_waits_for_the_acknowledgement),
     IN_MEMORY (wait_acknowledges),
+    IN_MEMORY (suspend_keeps_from_pushing_alone),
     IN_MEMORY (attach_acknowledges_and_succeeds_on_a_suspended_ring),
     IN_MEMORY (flags_and_pointers_survive_each_other),
     WITH_TWO_CONSUMERS (consumers_share_the_state),

@@ -141,11 +141,31 @@ wait_ends_when_the_other_side_did_it (void **state)
   assert_returns (BLKRING_RUNNING, blkring_consumer_state (t->c));
 }
 
+static void
+wait_is_for_what_is_exposed (void **state)
+{
+  struct test_ring *t = *state;
+  blkring_position first, second;
+
+  attach_with_clock (t);
+  assert_ok (push_seed (t->p, 10, 0, &first));
+  assert_ok (push_seed (t->p, 10, 1, &second));
+  assert_fails (ETIMEDOUT, blkring_consumer_wait (t->c, NULL, 300));
+  assert_ok (blkring_producer_advance (t->p, first));
+  assert_ok (blkring_consumer_wait (t->c, NULL, 0));
+  pop_seed (t->c, NULL, 10, 0);
+  assert_fails (ETIMEDOUT, blkring_consumer_wait (t->c, &first, 300));
+  assert_ok (blkring_producer_advance (t->p, second));
+  assert_ok (blkring_consumer_wait (t->c, &first, 0));
+  pop_seed (t->c, &first, 10, 1);
+}
+
 int
 main (void)
 {
   const struct CMUnitTest tests[] = {
     IN_EACH_KIND (wait_ends_when_the_other_side_did_it),
+    IN_MEMORY (wait_is_for_what_is_exposed),
     IN_MEMORY (wait_ends_at_once_or_at_its_time),
     IN_MEMORY (wait_polls_ever_slower_up_to_the_limit),
   };
