@@ -147,7 +147,7 @@ failed_read_poisons_nothing (void **state)
   struct fixture f = start_kind (*state);
   struct blkring_item item;
 
-  append (f.p, '-', CAPACITY - 1000);
+  append (f.p, '-', CAPACITY - 1500);
   drain (f.c);
   append (f.p, 'a', 10);
   fail_each_read (&f, producer_state);

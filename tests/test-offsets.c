@@ -61,6 +61,22 @@ assert_stream (const struct round *r, const unsigned char *data,
   assert_memory_equal (data, (const char *) expected + first, n - first);
 }
 
+/* What fills up to where the next item starts.  In format 1 it has no
+ * meaning (test-compat.c compares it with the original's), in format 2 it is
+ * zero. */
+static void
+assert_padding (const struct round *r, const unsigned char *now,
+                uint64_t start, uint64_t end)
+{
+  uint64_t at;
+  size_t i;
+
+  for (at = start; at < end; ++at) {
+    i = at % r->t->capacity;
+    assert_true (r->t->format == 1 || now[i] == 0);
+  }
+}
+
 /* The push has changed the bytes of its own place alone, whoever owns those
  * around it. */
 static void
@@ -75,6 +91,7 @@ assert_only_item_changed (struct round *r, uint64_t start, uint64_t end,
   read_data (r, now);
   assert_stream (r, now, payload - sizeof header, header, sizeof header);
   assert_stream (r, now, payload, item, length);
+  assert_padding (r, now, payload + length, end);
   if (from < to) {
     assert_memory_equal (now, r->data, from);
     assert_memory_equal (now + to, r->data + to, r->t->capacity - to);
