@@ -373,8 +373,10 @@ struct blkring_attach_options {
 };
 
 /* Key/value pairs for diagnostics.  At least producer/offset,
- * producer/suspend_ack, consumer/offset, consumer/suspend (the flags as on
- * disk: 1 true, 2 false).  fn must not use the handle. */
+ * producer/suspend_ack, consumer/offset, consumer/suspend (format 1: the
+ * flags as on disk, 1 true, 2 false; format 2: the numbers of the request
+ * that was acknowledged last and of the last one).  fn must not use the
+ * handle. */
 typedef void (*blkring_debug_fn) (void *opaque, const char *key,
                                   const char *value);
 

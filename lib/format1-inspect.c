@@ -69,11 +69,13 @@ f1_texts (const struct ring *ring, unsigned index, char *producer,
 }
 
 int
-f1_debug (const struct ring *ring, blkring_debug_fn fn, void *opaque)
+f1_debug (const struct ring *ring, unsigned index, blkring_debug_fn fn,
+          void *opaque)
 {
   struct f1_pointers v;
   char number[24];
 
+  (void) index;
   if (load (ring, &v, NULL, NULL) == -1)
     return -1;
   snprintf (number, sizeof number, "%" PRIu64, v.producer.position);
