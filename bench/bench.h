@@ -129,7 +129,7 @@ extern double checksum_share (const struct result *r);
 
 /* durable.c */
 enum { DSYNC, DIRECT_DSYNC, FDATASYNC, NR_WAYS };
-#define NR_DURABLE 4         /* 2 sizes, unwritten and prewritten */
+#define NR_DURABLE 6         /* 3 sizes, unwritten and prewritten */
 struct durable {
   size_t length;
   bool prewritten;
