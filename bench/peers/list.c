@@ -30,6 +30,7 @@ const struct entry entries[] = {
   { "blkring", &peer_blkring2, NULL },
   { "blkring-direct", &peer_blkring2_direct, NULL },
   { "blkring-1", &peer_blkring1, NULL },
+  { "bare", &peer_bare, NULL },
   { "sqlite", SQLITE, "libsqlite3-dev" },
   { "lmdb", LMDB, "liblmdb-dev" },
   { "redis", REDIS, "libhiredis-dev" },

@@ -19,7 +19,8 @@ static const char usage[] =
   "\n"
   "  --dir=DIR            where to make a directory for the files of all [.]\n"
   "  --peers=NAME,...     which others to measure [all]:\n"
-  "                       blkring-direct,blkring-1,sqlite,lmdb,redis,beanstalkd\n"
+  "                       blkring-direct,blkring-1,bare,sqlite,lmdb,redis,\n"
+  "                       beanstalkd\n"
   "  --seconds=F          time of each test in each round [0.1]\n"
   "  --rounds=N           rounds, of which the medians are taken [11]\n"
   "  --help\n";

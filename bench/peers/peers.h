@@ -44,6 +44,8 @@ struct peer {
   const char *package;       /* that has the program */
   const char *waits;         /* how a consumer waits, a word or two */
   bool no_batch;             /* knows no commit of several items */
+  bool no_peer;              /* blkring's own, or a limit: no target is to
+                                be ahead of it */
 
   /* Make an empty queue; start the server.  May be NULL. */
   void (*start) (void);
@@ -73,7 +75,7 @@ struct entry {
 extern const struct entry entries[];
 extern const size_t nr_entries;
 
-extern const struct peer peer_blkring1, peer_blkring2, peer_blkring2_direct;
+extern const struct peer peer_blkring1, peer_blkring2, peer_blkring2_direct, peer_bare;
 extern const struct peer peer_sqlite, peer_lmdb, peer_redis, peer_beanstalkd;
 
 /*---------------------------------------------------------------------*/

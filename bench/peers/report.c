@@ -6,7 +6,6 @@
 #include <config.h>
 
 #include <stdio.h>
-#include <string.h>
 
 #include "blkring.h"
 #include "peers.h"
@@ -81,12 +80,6 @@ report_wake (const struct test *t)
 
 /*---------------------------------------------------------------------*/
 
-static bool
-is_own (const struct peer *peer)
-{
-  return strncmp (peer->name, entries[0].name, strlen (entries[0].name)) == 0;
-}
-
 /* The one that blkring is the least ahead of, or NULL. */
 static const struct result *
 find_best (const struct test *t, enum what what)
@@ -94,7 +87,7 @@ find_best (const struct test *t, enum what what)
   const struct result *best = NULL, *r;
 
   for (r = t->results; r < t->results + t->nr; ++r)
-    if (!is_own (r->peer) &&
+    if (!r->peer->no_peer &&
         (best == NULL || r->ratio[what].median < best->ratio[what].median))
       best = r;
   return best;
