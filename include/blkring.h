@@ -638,7 +638,9 @@ enum blkring_repair {
   BLKRING_REPAIR_LEAKS,      /* drop what was pushed and never exposed */
   BLKRING_REPAIR_ALL,        /* format 2: also write a damaged copy of the
                                 superblock or of a record anew from the good
-                                one; format 1: set a producer that stands
+                                one, and drop a frame behind the end that a
+                                producer wrote which had been replaced;
+                                format 1: set a producer that stands
                                 behind its consumer to the consumer's
                                 position */
 };
