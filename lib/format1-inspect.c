@@ -61,17 +61,21 @@ load (const struct ring *ring, struct f1_pointers *v, char *producer_text,
 }
 
 int
-f1_texts (const struct ring *ring, char *producer, char *consumer)
+f1_texts (const struct ring *ring, unsigned index, char *producer,
+          char *consumer)
 {
+  (void) index;
   return load (ring, NULL, producer, consumer);
 }
 
 int
-f1_debug (const struct ring *ring, blkring_debug_fn fn, void *opaque)
+f1_debug (const struct ring *ring, unsigned index, blkring_debug_fn fn,
+          void *opaque)
 {
   struct f1_pointers v;
   char number[24];
 
+  (void) index;
   if (load (ring, &v, NULL, NULL) == -1)
     return -1;
   snprintf (number, sizeof number, "%" PRIu64, v.producer.position);

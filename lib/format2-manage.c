@@ -14,6 +14,7 @@
 
 #include "error.h"
 #include "format2.h"
+#include "lock.h"
 
 static bool
 is_shared (const struct ring *ring)
@@ -21,14 +22,18 @@ is_shared (const struct ring *ring)
   return ring->device->geometry.flags & BLKRING_DEVICE_SHARED;
 }
 
-/* The set of consumers changes only while no producer counts on it. */
+/* The set of consumers changes only while no producer counts on it.
+ * 'locked': the lock of that side is ours, so that nobody is the producer who
+ * is not at work elsewhere, and nobody becomes it. */
 static int
-check_producer_rests (const struct ring *ring, const struct f2_records *rs)
+check_producer_rests (const struct ring *ring, const struct f2_records *rs,
+                      bool locked)
 {
   const struct f2_record *p = &rs->record[F2_PRODUCER];
   const struct f2_record *control = &rs->record[F2_CONTROL];
 
-  if (p->flags & F2_CLEAN || f2_is_dead (&p->owner, is_shared (ring)) ||
+  if ((locked && (p->flags & F2_CLEAN ||
+                  f2_is_dead (&p->owner, is_shared (ring)))) ||
       (control->flags & F2_SUSPEND && p->suspend == control->suspend))
     return 0;
   return set_error (EBUSY, "a producer is at work: suspend the ring first, "
@@ -72,7 +77,7 @@ disable (const struct f2_records *rs, struct f2_record *c)
 
 static int
 set_enabled (const struct ring *ring, struct f2_records *rs, unsigned index,
-             bool on)
+             bool on, bool locked)
 {
   struct f2_record *c = &rs->record[F2_CONSUMER + index];
 
@@ -80,7 +85,7 @@ set_enabled (const struct ring *ring, struct f2_records *rs, unsigned index,
     return -1;
   if (((c->flags & F2_ENABLED) != 0) == on)
     return 0;
-  if (check_producer_rests (ring, rs) == -1 ||
+  if (check_producer_rests (ring, rs, locked) == -1 ||
       f2_check_owner (c, "consumer", is_shared (ring), false) == -1)
     return -1;
   if (!on && disable (rs, c) == -1)
@@ -96,13 +101,19 @@ set_enabled (const struct ring *ring, struct f2_records *rs, unsigned index,
 int
 f2_enable (const struct ring *ring, unsigned index, bool on)
 {
+  const bool locked = owner_lock (ring->device, SIDE_PRODUCER) == 0;
   struct f2_records rs;
   int r;
 
-  if (f2_records_init (&rs, ring) == -1)
+  if (!locked && errno != EBUSY)
     return -1;
-  r = set_enabled (ring, &rs, index, on);
-  f2_records_free (&rs);
+  r = f2_records_init (&rs, ring);
+  if (r == 0) {
+    r = set_enabled (ring, &rs, index, on, locked);
+    f2_records_free (&rs);
+  }
+  if (locked)
+    owner_unlock (ring->device, SIDE_PRODUCER);
   return r;
 }
 
@@ -209,38 +220,61 @@ repair_records (struct repair *r)
   return status;
 }
 
-/* A frame that was pushed and never exposed is dropped by its header. */
+/* A frame is dropped by zeros over its header. */
+static int
+drop_frame (struct repair *r, uint64_t position,
+            enum blkring_finding_kind kind, const char *message)
+{
+  const struct ring *ring = r->ring;
+  const uint64_t offset = ring_offset (ring, position);
+  unsigned char *block = device_buffer (ring->device, ring->block_size);
+  int status;
+
+  if (block == NULL)
+    return -1;
+  memset (block, 0, ring->block_size);
+  status = device_pwrite_durable (ring->device, block, ring->block_size,
+                                  offset);
+  free (block);
+  if (status == 0)
+    repaired (r, kind, offset, message);
+  return status;
+}
+
 static int
 drop_staged (struct repair *r)
 {
-  const struct ring *ring = r->ring;
   struct blkring_info *info = malloc (sizeof *info);
-  unsigned char *block = device_buffer (ring->device, ring->block_size);
   char message[128];
-  uint64_t offset;
   int status = -1;
 
-  if (info == NULL || block == NULL)
-    goto out;
-  status = f2_inspect (ring, 0, info);
+  if (info == NULL)
+    return set_errno_error (ENOMEM, "cannot repair");
+  status = f2_inspect (r->ring, 0, info);
   if (status == -1 && errno == EBADMSG)
     status = 0;              /* cannot be told; check says what is wrong */
   else if (status == 0 && info->staged > 0) {
-    offset = ring_offset (ring, info->producer);
-    memset (block, 0, ring->block_size);
-    status = device_pwrite_durable (ring->device, block, ring->block_size,
-                                    offset);
     snprintf (message, sizeof message, "dropped %" PRIu64 " bytes behind "
               "position %" PRIu64 ", which were pushed and never exposed",
               info->staged, info->producer);
-    if (status == 0)
-      repaired (r, BLKRING_FINDING_LEAK, offset, message);
+    status = drop_frame (r, info->producer, BLKRING_FINDING_LEAK, message);
   }
-
- out:
   free (info);
-  free (block);
   return status;
+}
+
+static int
+drop_late (struct repair *r)
+{
+  uint64_t where;
+  int found = f2_find_late (r->ring, &where);
+
+  if (found == -1 && errno == EBADMSG)
+    return 0;                /* something else is wrong; check says what */
+  return found == 1
+    ? drop_frame (r, where, BLKRING_FINDING_CORRUPTION, "dropped a frame of a "
+                  "producer that had been replaced; what it had destroyed, "
+                  "if anything, is lost") : found;
 }
 
 int
@@ -252,7 +286,8 @@ f2_repair (const struct ring *ring, enum blkring_repair what,
   if (check_nobody_is_there (ring) == -1)
     return -1;
   if (what == BLKRING_REPAIR_ALL &&
-      (repair_super (&r) == -1 || repair_records (&r) == -1))
+      (repair_super (&r) == -1 || repair_records (&r) == -1 ||
+       drop_late (&r) == -1))
     return -1;
   return drop_staged (&r) == -1 ? -1 : r.repaired;
 }

@@ -129,6 +129,21 @@ f2_lowest_frame (const struct f2_records *rs, uint64_t published)
   return lowest;
 }
 
+uint64_t
+f2_highest_start (const struct f2_records *rs, uint32_t *chain)
+{
+  const struct f2_record *c;
+  uint64_t start = rs->record[F2_PRODUCER].position;
+
+  *chain = rs->record[F2_PRODUCER].chain;
+  for (c = &rs->record[F2_CONSUMER]; c < &rs->record[rs->nr]; ++c)
+    if (c->flags & F2_ENABLED && c->frame > start) {
+      start = c->frame;
+      *chain = c->chain;
+    }
+  return start;
+}
+
 static int
 check_consumer (const struct ring *ring, const struct f2_record *p,
                 const struct f2_record *c, uint64_t offset)
@@ -153,6 +168,22 @@ check_consumer (const struct ring *ring, const struct f2_record *p,
                         " at byte %" PRIu64 " is too far, in a data area of %"
                         PRIu64 " bytes, from the producer's %" PRIu64,
                         c->frame, offset, ring->capacity, p->position);
+  return 0;
+}
+
+int
+f2_check_tail (const struct ring *ring, const struct f2_records *rs,
+               uint64_t tail)
+{
+  unsigned k;
+
+  for (k = F2_CONSUMER; k < rs->nr; ++k)
+    if (rs->record[k].flags & F2_ENABLED && rs->record[k].position > tail)
+      return set_corrupt (ring_offset (ring, tail), "there is no valid frame "
+                          "at position %" PRIu64 " (byte %" PRIu64 "), but "
+                          "consumer %u was behind it already, at %" PRIu64,
+                          tail, ring_offset (ring, tail), k - F2_CONSUMER,
+                          rs->record[k].position);
   return 0;
 }
 
@@ -237,12 +268,12 @@ f2_claim (struct handle *h, struct f2_records *rs, unsigned kind)
 
 int
 f2_check_mine (struct handle *h, const struct f2_records *rs, unsigned kind,
-               uint64_t epoch, uint64_t sequence)
+               const struct f2_record *written)
 {
   const struct f2_record *r = &rs->record[kind];
   char owner[600];
 
-  if (r->epoch == epoch && r->sequence == sequence)
+  if (f2_same_write (r, written))
     return 0;
   f2_describe_owner (r, owner, sizeof owner);
   set_error (EBUSY, "this %s was replaced by another: %s",
