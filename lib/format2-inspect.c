@@ -445,7 +445,7 @@ check_record_copies (const struct ring *ring, blkring_finding_fn fn,
                      void *opaque)
 {
   struct f2_records rs;
-  char message[128];
+  char message[128], whose[32];
   uint64_t offset;
   unsigned k;
   int found = 0;
@@ -457,9 +457,9 @@ check_record_copies (const struct ring *ring, blkring_finding_fn fn,
       if (!rs.damaged[k])
         continue;
       offset = f2_record_offset (k, !rs.copy[k]);
-      snprintf (message, sizeof message, "one copy of the %s record at byte %"
-                PRIu64 " is damaged", k == F2_PRODUCER ? "producer's"
-                : k == F2_CONTROL ? "control" : "consumer's", offset);
+      snprintf (message, sizeof message, "one copy of %s record at byte %"
+                PRIu64 " is damaged", f2_whose (k, whose, sizeof whose),
+                offset);
       found += report (fn, opaque, BLKRING_FINDING_CORRUPTION, offset,
                        message);
     }
@@ -493,7 +493,8 @@ f2_check (const struct ring *ring, blkring_finding_fn fn, void *opaque)
     }
   }
   else if (info->staged > 0 &&
-           info->producer_side.owner != BLKRING_OWNER_ALIVE) {
+           (info->producer_side.owner == BLKRING_OWNER_NONE ||
+            info->producer_side.owner == BLKRING_OWNER_DEAD)) {
     snprintf (message, sizeof message, "%" PRIu64 " bytes behind position %"
               PRIu64 " were pushed and never exposed", info->staged,
               info->producer);

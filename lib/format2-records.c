@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,10 +88,22 @@ read_once (const struct ring *ring, struct f2_records *rs, unsigned *bad)
   return 1;
 }
 
+const char *
+f2_whose (unsigned kind, char *text, size_t size)
+{
+  if (kind == F2_PRODUCER)
+    return "the producer's";
+  if (kind == F2_CONTROL)
+    return "the control";
+  snprintf (text, size, "consumer %u's", kind - F2_CONSUMER);
+  return text;
+}
+
 int
 f2_read_records (const struct ring *ring, struct f2_records *rs)
 {
   unsigned bad = 0;
+  char whose[32];
   int tries, r;
 
   for (tries = 0; tries < READ_TRIES; ++tries) {
@@ -98,10 +111,9 @@ f2_read_records (const struct ring *ring, struct f2_records *rs)
     if (r != 0)
       return r == 1 ? f2_check_records (ring, rs) : -1;
   }
-  return set_corrupt (f2_record_offset (bad, 0), "both copies of the %s "
+  return set_corrupt (f2_record_offset (bad, 0), "both copies of %s "
                       "record, at bytes %" PRIu64 " and %" PRIu64
-                      ", are damaged", bad == F2_PRODUCER ? "producer's"
-                      : bad == F2_CONTROL ? "control" : "consumer's",
+                      ", are damaged", f2_whose (bad, whose, sizeof whose),
                       f2_record_offset (bad, 0), f2_record_offset (bad, 1));
 }
 

@@ -136,6 +136,9 @@ extern void f2_records_free (struct f2_records *rs);
  * valid, and stay so. */
 extern int f2_read_records (const struct ring *ring, struct f2_records *rs);
 extern uint64_t f2_record_offset (unsigned kind, unsigned copy);
+/* "the producer's", "the control" or "consumer K's", for messages: perhaps in
+ * 'text'. */
+extern const char *f2_whose (unsigned kind, char *text, size_t size);
 /* Write rs->record[kind] to the copy that does not count, with the next
  * sequence number, and let it count.  Durable if 'flush'. */
 extern int f2_write_record (const struct ring *ring, struct f2_records *rs,

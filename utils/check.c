@@ -84,8 +84,10 @@ check (struct check *c)
 
   if (device == NULL)
     return STATUS_FAILED;
+  /* What is too damaged to be repaired is what check reports. */
   if ((c->repair && blkring_repair (device, &o, c->what, report_repair, c)
-       == -1) || blkring_check (device, &o, report, c) == -1) {
+       == -1 && errno != EBADMSG) ||
+      blkring_check (device, &o, report, c) == -1) {
     status = errno == EMEDIUMTYPE ? STATUS_NOT_A_RING : STATUS_FAILED;
     fail_ring (&c->common);
   }

@@ -85,9 +85,11 @@ print_format2 (struct blkring_info *i)
 
     snprintf (what, sizeof what, "consumer %u", k);
     print_side (what, c);
-    printf ("  %s, at position %" PRIu64 ", %" PRIu64 " items and %" PRIu64
-            " bytes behind\n", c->enabled ? "enabled" : "disabled",
-            c->position, c->items, c->bytes);
+    if (c->enabled)
+      printf ("  enabled, at position %" PRIu64 ", %" PRIu64 " items and %"
+              PRIu64 " bytes behind\n", c->position, c->items, c->bytes);
+    else
+      printf ("  disabled\n");
   }
 }
 
