@@ -12,7 +12,10 @@ hooked_geometry (void *opaque, struct blkring_geometry *g)
 {
   struct hooked *h = opaque;
 
-  return blkring_device_geometry (h->t->device, g);
+  if (blkring_device_geometry (h->t->device, g) == -1)
+    return -1;
+  g->flags |= h->flags;
+  return 0;
 }
 
 static ssize_t

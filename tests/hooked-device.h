@@ -16,6 +16,7 @@ struct hooked {
   void (*read_data) (struct hooked *h); /* before data are read */
   void (*watch) (struct hooked *h);
   void (*wait) (struct hooked *h);
+  unsigned flags;            /* BLKRING_DEVICE_*, more of them */
   bool interrupt;            /* the sleep ends by a signal */
   unsigned reads, watches, waits, unwatches;
   int timeout_ms;            /* of the last wait */

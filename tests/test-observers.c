@@ -81,6 +81,45 @@ observer_and_consumer_keep_what_the_other_wrote (void **state)
   close_again (t, again);
 }
 
+/* On a device that others share no lock tells whether a consumer is at work
+ * elsewhere.  In format 1 a request could take its position back; in format
+ * 2 it has a record of its own. */
+static void
+observer_asks_where_it_cannot_harm_the_consumer (void **state)
+{
+  static const struct blkring_attach_options forced = {
+    .flags = BLKRING_ATTACH_OBSERVER | BLKRING_ATTACH_FORCE,
+  };
+  struct test_ring *t = *state;
+  struct hooked h = { .t = t, .flags = BLKRING_DEVICE_SHARED };
+  blkring_device *device = open_hooked (&h);
+  blkring_consumer *o = attach_consumer (t, device, &observer);
+
+  assert_handle (o);
+  t->p = blkring_producer_attach (device, NULL);
+  assert_handle (t->p);
+  if (t->format == 1) {
+    assert_fails (EBUSY, blkring_consumer_suspend (o));
+    assert_int_equal (inspect (t).state, BLKRING_RUNNING);
+    t->c = attach_consumer (t, device, NULL);
+    assert_handle (t->c);
+  }
+  assert_ok (blkring_consumer_suspend (o));
+  assert_returns (BLKRING_SUSPENDED, blkring_producer_state (t->p));
+  blkring_consumer_free (t->c);
+  t->c = NULL;
+  if (t->format == 1)
+    assert_fails (EBUSY, blkring_consumer_resume (o));
+  blkring_consumer_free (o);
+  o = attach_consumer (t, device, &forced);
+  assert_handle (o);
+  assert_ok (blkring_consumer_resume (o));
+  assert_returns (BLKRING_RUNNING, blkring_producer_state (t->p));
+  blkring_consumer_free (o);
+  detach_all (t);
+  blkring_device_close (device);
+}
+
 #define MANY 3000
 
 /* Consume MANY items, which come in order. */
@@ -227,6 +266,7 @@ main (void)
   const struct CMUnitTest tests[] = {
     IN_EACH_KIND (observers_see_all_and_own_nothing),
     IN_EACH_KIND (observer_and_consumer_keep_what_the_other_wrote),
+    IN_MEMORY (observer_asks_where_it_cannot_harm_the_consumer),
     IN_FILE (observer_suspends_beside_a_running_consumer),
     IN_MEMORY (observer_never_gets_what_was_overwritten_meanwhile),
   };
