@@ -160,9 +160,9 @@ listed () {
   put 9 10
   gets 0 9 10
   [ "$(listed 2)" = disabled ]
-  fails 1 'ring: consumer 2 is disabled.*consumer enable' \
+  fails 1 'ring: consumer 2 is disabled: enable it first' \
     consume --consumer=2 --until-empty ring
-  fails 1 'ring: consumer 2 is disabled.*consumer enable' \
+  fails 1 'ring: consumer 2 is disabled: enable it first' \
     dump --consumer=2 ring
   succeeds check ring
 }

@@ -220,11 +220,8 @@ run (struct consume *c)
   c->skipped.common = &c->common;
   o.skipped = report_skipped;
   o.skipped_opaque = &c->skipped;
-  status = check_enabled (&c->common, device);
-  if (status == STATUS_DONE) {
-    c->consumer = blkring_consumer_attach (device, &o);
-    status = c->consumer ? copy (c) : fail_ring (&c->common);
-  }
+  c->consumer = blkring_consumer_attach (device, &o);
+  status = c->consumer ? copy (c) : fail_ring (&c->common);
   blkring_consumer_free (c->consumer);
   blkring_device_close (device);
   free (c->out);

@@ -144,11 +144,6 @@ run (struct dump *d)
 
   if (device == NULL)
     return STATUS_FAILED;
-  status = check_enabled (&d->common, device);
-  if (status != STATUS_DONE) {
-    blkring_device_close (device);
-    return status;
-  }
   o.flags = BLKRING_ATTACH_OBSERVER |
     (d->salvage ? BLKRING_ATTACH_SALVAGE : 0);
   d->skipped.common = &d->common;

@@ -105,9 +105,6 @@ extern struct blkring_attach_options
 attach_options (const struct common *common);
 extern struct blkring_inspect_options
 inspect_options (const struct common *common);
-/* The consumer that the command line says gets items. */
-extern int check_enabled (const struct common *common,
-                          blkring_device *device);
 extern const char *state_in_words (enum blkring_state state);
 /* Texts that a device holds must not control the terminal, and may not be
  * UTF-8: '?' for what is not fit to print.  In place. */

@@ -150,23 +150,6 @@ inspect_options (const struct common *common)
   };
 }
 
-int
-check_enabled (const struct common *common, blkring_device *device)
-{
-  struct blkring_inspect_options o = inspect_options (common);
-  struct blkring_info info;
-
-  o.flags = BLKRING_INSPECT_POINTERS;
-  /* What fails here fails at attach, and is told then. */
-  if (blkring_inspect (device, &o, &info) == -1 ||
-      common->consumer >= info.nr_consumers ||
-      info.consumers[common->consumer].enabled)
-    return STATUS_DONE;
-  return fail (common, "consumer %u is disabled and gets no items: "
-               "blkring-img consumer enable lets it have those that are "
-               "stored from then on", common->consumer);
-}
-
 void
 report_skipped (void *opaque, blkring_position from, blkring_position to,
                 const char *why)
