@@ -19,6 +19,7 @@
 
 #define NAME "bare"
 #define BLOCK 4096
+#define CHUNK 65536          /* of writing the file, as of a ring's */
 
 struct handle {
   int fd;
@@ -35,12 +36,12 @@ static struct {
 static void
 start (uint64_t size)
 {
-  char *zeros = allocate (BLOCK);
+  char *zeros = allocate (CHUNK);
   const int fd = open (NAME, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
   uint64_t done;
 
-  for (done = 0; done < size; done += BLOCK)
-    if (write (fd, zeros, BLOCK) != BLOCK)
+  for (done = 0; done < size; done += CHUNK)
+    if (write (fd, zeros, CHUNK) != CHUNK)
       fail_errno (NAME);
   if (fsync (fd) == -1 || close (fd) == -1)
     fail_errno (NAME);
