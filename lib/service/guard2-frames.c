@@ -397,19 +397,39 @@ guard2_finish_frames (struct request *rq)
 {
   struct service *s = rq->client->service;
   struct state2 *f = &s->f2;
-  int r;
+  int r = 0;
 
+  if (f->damaged || s->unknown)
+    return 0;
+  f->finishing++;
   while (f->committing)
     pthread_cond_wait (&s->changed, &s->lock);
-  if (f->damaged || s->unknown ||
-      intervals_covered (&s->written, f->tail, f->tail + F2_HEADER)
-      < f->tail + F2_HEADER)
-    return 0;
   f->committing = true;
-  do
+  f->commit_end = f->tail;
+  while (intervals_covered (&s->written, f->tail, f->tail + F2_HEADER)
+         == f->tail + F2_HEADER) {
     r = finish_one (rq);
-  while (r == 1);
+    if (r != 1)
+      break;
+  }
   f->committing = false;
+  f->finishing--;
   pthread_cond_broadcast (&s->changed);
-  return r;
+  return r == -1 ? -1 : 0;
+}
+
+void
+guard2_wait_for_frames (struct request *rq, uint64_t position)
+{
+  struct service *s = rq->client->service;
+  struct state2 *f = &s->f2;
+
+  if (position > f->tail && position - f->tail > s->ring.capacity)
+    return;
+  do {
+    service_wait_for_data (s, rq, f->tail, position);
+    if (f->finishing == 0)
+      return;
+    pthread_cond_wait (&s->changed, &s->lock);
+  } while (f->exposed < position);
 }
