@@ -215,4 +215,110 @@ connect_device (struct served *v, const char *peer)
   return d;
 }
 
+/*---------------------------------------------------------------------*/
+/* Requests by hand.                                                       */
+
+/* The request fails with this error, is told in the log once, and has
+ * changed nothing. */
+#define assert_refused(v, error, call) \
+  do { \
+    unsigned char *before_ = copy_content (v); \
+    const unsigned errors_ = (v)->errors; \
+    if ((call) != -1) \
+      fail_msg ("let in: %s", #call); \
+    if (errno != (error)) \
+      fail_msg ("errno %d, expected %d: %s", errno, error, \
+                blkring_get_error ()); \
+    assert_int_equal ((v)->errors, errors_ + 1); \
+    assert_memory_equal (before_, (v)->rd->content, (v)->rd->allocated); \
+    free (before_); \
+  } while (0)
+
+static inline unsigned char *
+copy_content (const struct served *v)
+{
+  unsigned char *p = malloc (v->rd->allocated);
+
+  assert_non_null (p);
+  memcpy (p, v->rd->content, v->rd->allocated);
+  return p;
+}
+
+static inline int
+put_bytes (struct service_client *c, uint64_t offset, const void *p,
+           size_t n)
+{
+  return service_pwrite (c, p, n, offset, 0);
+}
+
+/* 'n' bytes of one value. */
+static inline int
+put_byte (struct service_client *c, uint64_t offset, int byte, size_t n)
+{
+  unsigned char *p = malloc (n);
+  int r, err;
+
+  memset (p, byte, n);
+  r = service_pwrite (c, p, n, offset, 0);
+  err = errno;
+  free (p);
+  errno = err;
+  return r;
+}
+
+/* [offset, offset + n) of the export has this value everywhere. */
+static inline void
+assert_reads (struct service_client *c, uint64_t offset, int byte, size_t n)
+{
+  unsigned char *p = malloc (n);
+  size_t i;
+
+  assert_ok (service_pread (c, p, n, offset));
+  for (i = 0; i < n; ++i)
+    if (p[i] != byte)
+      fail_msg ("byte %zu is %#x and not %#x", (size_t) offset + i, p[i],
+                byte);
+  free (p);
+}
+
+struct extents {
+  unsigned n;
+  struct { uint64_t offset, length; bool hole; } v[64];
+};
+
+static inline int
+add_to_extents (void *opaque, uint64_t offset, uint64_t length,
+                unsigned type)
+{
+  struct extents *e = opaque;
+
+  assert_true (type == 0 ||
+               type == (SERVICE_EXTENT_HOLE | SERVICE_EXTENT_ZERO));
+  assert_true (e->n < LENGTH (e->v));
+  e->v[e->n].offset = offset;
+  e->v[e->n].length = length;
+  e->v[e->n++].hole = type != 0;
+  return 0;
+}
+
+/* Where data and holes of the whole export begin, and its end: "0 h1024 2048"
+ * is data, a hole from 1024 on, and the end at 2048. */
+static inline void
+assert_extents (struct service_client *c, const char *expected)
+{
+  struct extents e = { 0 };
+  char text[1000] = "";
+  size_t n = 0;
+  unsigned i;
+
+  assert_ok (service_extents (c, service_size (c), 0, false, add_to_extents,
+                              &e));
+  for (i = 0; i < e.n; ++i)
+    n += snprintf (text + n, sizeof text - n, "%s%lu ", e.v[i].hole ? "h"
+                   : "", (unsigned long) e.v[i].offset);
+  snprintf (text + n, sizeof text - n, "%lu",
+            (unsigned long) (e.v[i - 1].offset + e.v[i - 1].length));
+  assert_string_equal (text, expected);
+}
+
 #endif /* SERVICE_FIXTURE_H */
