@@ -14,16 +14,20 @@
 
 #include "error.h"
 #include "format2.h"
+#include "lock.h"
 
-/* The set of consumers changes only while no producer counts on it. */
+/* The set of consumers changes only while no producer counts on it.
+ * 'locked': the lock of that side is ours, so that nobody is the producer who
+ * is not at work elsewhere, and nobody becomes it. */
 static int
-check_producer_rests (const struct ring *ring, const struct f2_records *rs)
+check_producer_rests (const struct ring *ring, const struct f2_records *rs,
+                      bool locked)
 {
   const struct f2_record *p = &rs->record[F2_PRODUCER];
   const struct f2_record *control = &rs->record[F2_CONTROL];
   const bool shared = ring->device->geometry.flags & BLKRING_DEVICE_SHARED;
 
-  if (p->flags & F2_CLEAN || f2_is_dead (&p->owner, shared) ||
+  if ((locked && (p->flags & F2_CLEAN || f2_is_dead (&p->owner, shared))) ||
       (control->flags & F2_SUSPEND && p->suspend == control->suspend))
     return 0;
   return set_error (EBUSY, "a producer is at work: suspend the ring first, "
@@ -67,7 +71,7 @@ disable (const struct f2_records *rs, struct f2_record *c)
 
 static int
 set_enabled (const struct ring *ring, struct f2_records *rs, unsigned index,
-             bool on)
+             bool on, bool locked)
 {
   struct f2_record *c = &rs->record[F2_CONSUMER + index];
 
@@ -75,7 +79,7 @@ set_enabled (const struct ring *ring, struct f2_records *rs, unsigned index,
     return -1;
   if (((c->flags & F2_ENABLED) != 0) == on)
     return 0;
-  if (check_producer_rests (ring, rs) == -1)
+  if (check_producer_rests (ring, rs, locked) == -1)
     return -1;
   if (!on && disable (rs, c) == -1)
     return -1;
@@ -90,13 +94,19 @@ set_enabled (const struct ring *ring, struct f2_records *rs, unsigned index,
 int
 f2_enable (const struct ring *ring, unsigned index, bool on)
 {
+  const bool locked = owner_lock (ring->device, SIDE_PRODUCER) == 0;
   struct f2_records rs;
   int r;
 
-  if (f2_records_init (&rs, ring) == -1)
+  if (!locked && errno != EBUSY)
     return -1;
-  r = set_enabled (ring, &rs, index, on);
-  f2_records_free (&rs);
+  r = f2_records_init (&rs, ring);
+  if (r == 0) {
+    r = set_enabled (ring, &rs, index, on, locked);
+    f2_records_free (&rs);
+  }
+  if (locked)
+    owner_unlock (ring->device, SIDE_PRODUCER);
   return r;
 }
 

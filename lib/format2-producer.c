@@ -132,23 +132,16 @@ recover (blkring_producer *p, bool rewrite)
   struct producer_state *s = p->format_state;
   const struct ring *ring = &p->h.ring;
   const struct f2_record *r = mine (s);
-  uint64_t start = r->position, where = 0, offset, n, done, size;
-  uint32_t chain = r->chain;
+  uint32_t chain;
+  uint64_t start = f2_highest_start (&s->records, &chain);
+  uint64_t where = 0, offset, n, done, size;
   struct f2_scan scan;
   bool late = false;
-  unsigned k;
   int found;
 
-  for (k = F2_CONSUMER; k < s->records.nr; ++k) {
-    const struct f2_record *c = &s->records.record[k];
-
-    if (c->flags & F2_ENABLED && c->frame > start) {
-      start = c->frame;
-      chain = c->chain;
-    }
-  }
   if (f2_scan_begin (&scan, ring, start, chain,
-                     f2_lowest_frame (&s->records, start) + ring->capacity) == -1)
+                     f2_lowest_frame (&s->records, start) + ring->capacity)
+      == -1)
     return -1;
   p->tail = start;
   while ((found = f2_scan_next (&scan)) == 1) {

@@ -117,6 +117,21 @@ f2_lowest_frame (const struct f2_records *rs, uint64_t published)
   return lowest;
 }
 
+uint64_t
+f2_highest_start (const struct f2_records *rs, uint32_t *chain)
+{
+  const struct f2_record *c;
+  uint64_t start = rs->record[F2_PRODUCER].position;
+
+  *chain = rs->record[F2_PRODUCER].chain;
+  for (c = &rs->record[F2_CONSUMER]; c < &rs->record[rs->nr]; ++c)
+    if (c->flags & F2_ENABLED && c->frame > start) {
+      start = c->frame;
+      *chain = c->chain;
+    }
+  return start;
+}
+
 static int
 check_consumer (const struct ring *ring, const struct f2_record *p,
                 const struct f2_record *c, uint64_t offset)

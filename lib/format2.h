@@ -143,6 +143,10 @@ extern int f2_write_record (const struct ring *ring, struct f2_records *rs,
 /* Smallest frame of the enabled consumers. */
 extern uint64_t f2_lowest_frame (const struct f2_records *rs,
                                  uint64_t published);
+/* The highest place from which one can walk: no frame behind it was
+ * overwritten. */
+extern uint64_t f2_highest_start (const struct f2_records *rs,
+                                  uint32_t *chain);
 /* Positions of all records, checked against each other. */
 extern int f2_check_records (const struct ring *ring,
                              const struct f2_records *rs);
@@ -220,8 +224,8 @@ extern int f2_repair (const struct ring *ring, enum blkring_repair what,
 /* format2-inspect.c */
 extern int f2_texts (const struct ring *ring, unsigned index,
                      char *producer, char *consumer);
-extern int f2_debug (const struct ring *ring, blkring_debug_fn fn,
-                     void *opaque);
+extern int f2_debug (const struct ring *ring, unsigned index,
+                     blkring_debug_fn fn, void *opaque);
 extern int f2_inspect (const struct ring *ring, unsigned flags,
                        struct blkring_info *info);
 /* Is the frame behind the end one of a producer that had been replaced,

@@ -118,7 +118,7 @@ run_check (int argc, char **argv)
          != -1)
     switch (opt) {
     case 'r':
-      what = parse_word ("-r", optarg, whats);
+      what = parse_word ("--repair", optarg, whats);
       if (what == -1)
         return STATUS_FAILED;
       c.repair = true;

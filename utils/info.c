@@ -51,8 +51,10 @@ print_side (const char *what, struct blkring_side_info *s)
 
   format_time (s->since, when, sizeof when);
   printf ("%s: %s", what, words[s->owner]);
-  if (s->owner != BLKRING_OWNER_NONE)
-    printf (", %s used by %s, process %" PRIu64 " on %s",
+  /* Of somebody who has left, too: who it was.  A new ring had nobody. */
+  if (s->host[0])
+    printf ("%s %s used by %s, process %" PRIu64 " on %s",
+            s->owner == BLKRING_OWNER_NONE ? "; the last was" : ",",
             without_controls (s->queue), without_controls (s->client),
             s->process, without_controls (s->host));
   printf (", last written %s\n", when);
