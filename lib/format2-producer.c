@@ -359,24 +359,17 @@ build_frame (blkring_producer *p, const struct iovec *items, size_t nr,
   return size;
 }
 
-/* A single request is made durable by itself, two around the end of the
- * data area by a flush. */
+/* One request, or two around the end of the data area. */
 static int
 write_frame (blkring_producer *p, uint64_t size)
 {
   struct producer_state *s = p->format_state;
   const struct ring *ring = &p->h.ring;
-  const uint64_t offset = ring_offset (ring, p->tail);
-  const uint64_t first = min_u64 (size, ring->data_offset + ring->capacity
-                                  - offset);
+  struct blkring_part parts[2];
+  const size_t nr = ring_parts (ring, BLKRING_PART_WRITE, s->buffer, p->tail,
+                                p->tail + size, parts);
 
-  if (first == size)
-    return handle_write_durable (&p->h, s->buffer, size, offset);
-  if (device_pwrite (ring->device, s->buffer, first, offset) == -1 ||
-      device_pwrite (ring->device, s->buffer + first, size - first,
-                     ring->data_offset) == -1)
-    return poison (&p->h);
-  return handle_flush (&p->h);
+  return handle_submit (&p->h, parts, nr, true);
 }
 
 /* A write that took longer than the poll interval may have been overtaken
@@ -441,19 +434,20 @@ f2_expose (blkring_producer *p, uint64_t position)
   return write_record (p, false);
 }
 
-/* What is acknowledged was read, and may not be durable yet. */
+/* What is acknowledged was read, and may not be durable yet.  The flush may
+ * have looked again, and found something else. */
 int
-f2_acknowledge (blkring_producer *p, bool suspend)
+f2_acknowledge (blkring_producer *p)
 {
   struct producer_state *s = p->format_state;
 
   if (handle_flush (&p->h) == -1)
     return -1;
   mine (s)->suspend = s->records.record[F2_CONTROL].suspend;
-  trace (p, BLKRING_TRACE_SET, BLKRING_TRACE_SUSPEND_ACK, suspend);
+  trace (p, BLKRING_TRACE_SET, BLKRING_TRACE_SUSPEND_ACK, p->suspend);
   if (write_record (p, false) == -1)
     return -1;
-  p->suspend_ack = suspend;
+  p->suspend_ack = p->suspend;
   return 0;
 }
 
