@@ -89,9 +89,8 @@ attach (blkring_consumer *c, blkring_device *device,
   if (c->observer)
     return 0;
   /* Rule 3: nothing is built on what was read here before the flush. */
-  while (handle_flush (&c->h) == -1)
-    if (errno != ESTALE || look_again (c) == -1)
-      return -1;
+  if (handle_flush (&c->h) == -1)
+    return -1;
   c->limit_durable = c->limit;
   return 0;
 }

@@ -69,10 +69,12 @@ explain (blkring_device *device, const struct blkring_part *part, int err)
   if (device->explains && e.err == err)
     why = e.message;
   if (part->kind == BLKRING_PART_FLUSH)
-    return set_error (err, "flush failed: %.900s", why);
-  return set_error (err, "%s of %zu bytes at %" PRIu64 " failed: %.900s",
-                    part->kind == BLKRING_PART_READ ? "read" : "write",
-                    part->count, part->offset, why);
+    set_error (err, "flush failed: %.900s", why);
+  else
+    set_error (err, "%s of %zu bytes at %" PRIu64 " failed: %.900s",
+               part->kind == BLKRING_PART_READ ? "read" : "write",
+               part->count, part->offset, why);
+  return err == ECONNABORTED && !device->explains ? set_in_doubt () : -1;
 }
 
 /* The request failed, and so did some of its parts, or the whole for one

@@ -34,6 +34,7 @@ struct staged {
 
 struct producer_state {
   struct f2_records records;
+  bool open;                 /* what was here is recovered */
   uint64_t epoch, sequence;  /* of our record */
   uint32_t chain;            /* at the tail */
   uint32_t exposed_chain;    /* at 'exposed' */
@@ -241,6 +242,7 @@ f2_producer_open (blkring_producer *p)
     return -1;
   adopt (p);
   p->freed = p->freed_seen;
+  s->open = true;
   trace (p, BLKRING_TRACE_GET, BLKRING_TRACE_PRODUCER, p->tail);
   return 0;
 }
@@ -252,8 +254,9 @@ f2_producer_close (blkring_producer *p)
 
   if (s == NULL)
     return;
-  /* Say that nothing is under way; if that fails, the next one scans. */
-  if (s->epoch != 0 && p->h.poison_errno == 0 && f2_producer_look (p) == 0) {
+  /* Say that nothing is under way; if that fails, the next one scans.  An
+   * attach that failed in the middle knows nothing to say. */
+  if (s->open && p->h.poison_errno == 0 && f2_producer_look (p) == 0) {
     mine (s)->flags |= F2_CLEAN;
     write_record (p, false);
   }
@@ -385,6 +388,29 @@ confirm (blkring_producer *p)
   return f2_producer_look (p);
 }
 
+/* What follows a frame that was written. */
+static int
+finish_write (blkring_producer *p, uint64_t size, uint32_t crc, bool publish,
+              bool expose)
+{
+  struct producer_state *s = p->format_state;
+
+  if (confirm (p) == -1)
+    return -1;
+  p->tail += size;
+  s->chain = crc;
+  if (publish) {
+    p->exposed = p->tail;
+    s->exposed_chain = s->chain;
+    if (p->exposed - mine (s)->position >=
+        min_u64 (p->h.ring.capacity / 8, RECORD_INTERVAL))
+      return write_record (p, true);
+    return 0;
+  }
+  s->staged[s->nr_staged++] = (struct staged) { p->tail, s->chain };
+  return expose ? f2_expose (p, p->tail) : 0;
+}
+
 int
 f2_write (blkring_producer *p, const struct iovec *items, size_t nr,
           uint64_t needed, bool expose)
@@ -397,20 +423,16 @@ f2_write (blkring_producer *p, const struct iovec *items, size_t nr,
   if (make_room (s, &p->h.ring, needed) == -1)
     return -1;
   size = build_frame (p, items, nr, publish, &frame);
-  if (write_frame (p, size) == -1 || confirm (p) == -1)
+  if (write_frame (p, size) == -1)
     return -1;
-  p->tail += size;
-  s->chain = frame.crc;
-  if (publish) {
-    p->exposed = p->tail;
-    s->exposed_chain = s->chain;
-    if (p->exposed - mine (s)->position >=
-        min_u64 (p->h.ring.capacity / 8, RECORD_INTERVAL))
-      return write_record (p, true);
+  if (finish_write (p, size, frame.crc, publish, expose) == 0)
     return 0;
-  }
-  s->staged[s->nr_staged++] = (struct staged) { p->tail, s->chain };
-  return expose ? f2_expose (p, p->tail) : 0;
+  /* The frame is there, and the caller hears of a failure: another one in
+   * its place would fork the stream, and one behind it store the items
+   * twice. */
+  if (errno == ENOTCONN)
+    set_in_doubt ();
+  return poison (&p->h);
 }
 
 int
