@@ -213,6 +213,14 @@ grow_buffer (struct producer_state *s, const struct ring *ring,
   return 0;
 }
 
+static bool
+has_ahead (const struct producer_state *s, uint64_t start, uint64_t end,
+           uint64_t connection)
+{
+  return start >= s->ahead_start && end <= s->ahead_end &&
+    connection == s->ahead_connection;
+}
+
 /* Have at hand what stands in the two sectors that are not filled: the
  * tail's, and the one that the items end in. */
 static int
@@ -242,16 +250,17 @@ load_sectors (struct writer *w)
     memcpy (s->last_sector, s->tail_sector, size);
     return 0;
   }
-  if (w->last >= s->ahead_start && w->last + size <= s->ahead_end &&
-      device_connection (ring->device) == s->ahead_connection) {
+  if (has_ahead (s, w->last, w->last + size,
+                 device_connection (ring->device))) {
     memcpy (s->last_sector, s->ahead + (w->last - s->ahead_start), size);
     return 0;
   }
   return ring_read (ring, s->last_sector, w->last, w->last + size);
 }
 
-/* The parts that read ahead, if that is of use: their number.  Nobody else
- * writes there, and this write ends before. */
+/* The parts that read ahead, if that is of use: their number.  Small items
+ * want what follows, and large ones the place where one of the last size
+ * would end.  Nobody else writes there, and this write ends before. */
 static size_t
 plan_ahead (struct writer *w, struct blkring_part *parts, uint64_t *start,
             uint64_t *end)
@@ -259,18 +268,21 @@ plan_ahead (struct writer *w, struct blkring_part *parts, uint64_t *start,
   struct producer_state *s = w->s;
   const struct ring *ring = &w->p->h.ring;
   const uint32_t size = ring->sector_size;
-  const uint64_t first = round_up (w->end, size);
+  const uint64_t limit = w->first + ring->capacity;
   const uint64_t next = w->end + (w->end - w->p->tail);
-  const uint64_t wanted = max_u64 (round_down (next, size), first);
+  uint64_t from = round_up (w->end, size), to = from + AHEAD / 2;
 
-  if (s->ahead == NULL ||
-      (wanted >= s->ahead_start && wanted + size <= s->ahead_end &&
-       s->ahead_connection == w->p->h.connection))
+  *start = from;
+  if (next >= to) {
+    from = round_down (next, size);
+    to = from + size;
+    *start = max_u64 (*start, from - AHEAD / 2);
+  }
+  *end = min_u64 (*start + AHEAD, limit);
+  if (s->ahead == NULL || from >= limit ||
+      has_ahead (s, from, min_u64 (to, limit), w->p->h.connection))
     return 0;
-  *start = wanted - min_u64 (wanted - first, round_down (AHEAD / 2, size));
-  *end = min_u64 (*start + AHEAD, w->first + ring->capacity);
-  return *start < *end
-    ? ring_parts (ring, BLKRING_PART_READ, s->ahead, *start, *end, parts) : 0;
+  return ring_parts (ring, BLKRING_PART_READ, s->ahead, *start, *end, parts);
 }
 
 /* Write the end of the items, durably, and read ahead beside it. */

@@ -65,6 +65,16 @@ check_part (const struct cut_device *d, const struct blkring_part *part)
 }
 
 static void
+check_apart (const struct blkring_part *a, const struct blkring_part *b)
+{
+  if (a->offset + a->count <= b->offset || b->offset + b->count <= a->offset)
+    return;
+  fprintf (stderr, "requests at %llu and %llu overlap\n",
+           (unsigned long long) a->offset, (unsigned long long) b->offset);
+  abort ();
+}
+
+static void
 do_part (struct cut_device *d, struct blkring_part *part)
 {
   struct cut_store *s = d->store;
@@ -130,10 +140,12 @@ cut_submit (void *opaque, struct blkring_part *parts, size_t nr,
 {
   struct cut_device *d = opaque;
   bool changes = false;
-  size_t i;
+  size_t i, j;
 
   for (i = 0; i < nr; ++i) {
     check_part (d, &parts[i]);
+    for (j = 0; j < i; ++j)
+      check_apart (&parts[i], &parts[j]);
     changes = changes || parts[i].kind != BLKRING_PART_READ;
   }
   if (changes && connection != 0 && connection != d->connection)
@@ -156,8 +168,10 @@ cut_submit (void *opaque, struct blkring_part *parts, size_t nr,
   for (i = 0; i < nr; ++i)
     do_part (d, &parts[i]);
   for (i = 0; i < nr && changes && d->fail_reads; ++i)
-    if (parts[i].kind == BLKRING_PART_READ)
+    if (parts[i].kind == BLKRING_PART_READ) {
+      memset (parts[i].buf, 0xee, parts[i].count);
       parts[i].error = errno = EIO;
+    }
   for (i = 0; i < nr; ++i)
     if (parts[i].error)
       return -1;
