@@ -16,7 +16,6 @@
 #define NBDKIT_API_VERSION 2
 #include <nbdkit-plugin.h>
 
-#include "format.h"
 #include "glue.h"
 
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
@@ -29,7 +28,6 @@ static struct blkring_open_options open_options;
 static char *file;           /* or an NBD URI */
 static blkring_device *device;
 static struct service *service;
-static bool locked;
 
 static void
 plugin_load (void)
@@ -42,8 +40,6 @@ static void
 plugin_unload (void)
 {
   service_close (service);
-  if (locked)
-    unlock_sides (device);
   blkring_device_close (device);
   free (file);
 }
@@ -161,30 +157,12 @@ open_device (void)
   return d;
 }
 
-/* Make the ring before the locks are taken: create takes them, too. */
-static int
-create_ring (void)
-{
-  const struct blkring_create_options o = { .format = options.format };
-  struct ring ring;
-
-  if (!options.create_blank || options.read_only ||
-      ring_open (device, 0, &ring) == 0)
-    return 0;
-  return errno == EMEDIUMTYPE ? blkring_create (device, &o) : -1;
-}
-
 static int
 plugin_get_ready (void)
 {
   device = open_device ();
-  if (device == NULL || create_ring () == -1)
+  if (device == NULL)
     return glue_error (), -1;
-  if (!options.read_only) {
-    if (lock_sides (device) == -1)
-      return glue_error (), -1;
-    locked = true;
-  }
   service = service_open (device, &options);
   return service ? 0 : (glue_error (), -1);
 }
