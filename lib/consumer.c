@@ -46,6 +46,18 @@ become_owner (blkring_consumer *c)
   return -1;
 }
 
+/* The connection was lost: are we still what we were? */
+static int
+look_again (blkring_consumer *c)
+{
+  const uint64_t connection = device_connection (c->h.ring.device);
+
+  if (c->h.ring.format->consumer_look (c) == -1)
+    return -1;
+  c->h.connection = connection;
+  return 0;
+}
+
 static int
 attach (blkring_consumer *c, blkring_device *device,
         const struct blkring_attach_options *o)
@@ -83,9 +95,9 @@ attach (blkring_consumer *c, blkring_device *device,
   return 0;
 }
 
-blkring_consumer *
-blkring_consumer_attach (blkring_device *device,
-                         const struct blkring_attach_options *options)
+static blkring_consumer *
+attach_once (blkring_device *device,
+             const struct blkring_attach_options *options)
 {
   blkring_consumer *c = calloc (1, sizeof *c);
   int saved;
@@ -102,6 +114,19 @@ blkring_consumer_attach (blkring_device *device,
   }
   device_log (device, BLKRING_LOG_DEBUG, "%s attached at position %" PRIu64,
               c->observer ? "observer" : "consumer", c->position);
+  return c;
+}
+
+blkring_consumer *
+blkring_consumer_attach (blkring_device *device,
+                         const struct blkring_attach_options *options)
+{
+  blkring_consumer *c;
+  int tries = 0;
+
+  do
+    c = attach_once (device, options);
+  while (c == NULL && handle_attach_again (tries++));
   return c;
 }
 
@@ -351,7 +376,13 @@ advance_locked (blkring_consumer *c, uint64_t position)
       return set_error (EINVAL, "advance to position %" PRIu64
                         ", where no item ends", position);
   }
-  r = c->h.ring.format->free_to (c, position);
+  while ((r = c->h.ring.format->free_to (c, position)) == -1 &&
+         errno == ESTALE)
+    if (look_again (c) == -1) {
+      if (errno == ENOTCONN)
+        set_in_doubt ();
+      return poison (&c->h);
+    }
   /* Whatever went wrong: what was delivered is not known any more. */
   forget_ends (c, r == 0 ? position : UINT64_MAX);
   return r;
@@ -401,7 +432,9 @@ request (blkring_consumer *c, bool suspend)
   if (r == 0)
     r = check_reach (c);
   if (r == 0)
-    r = c->h.ring.format->request (c, suspend);
+    do
+      r = c->h.ring.format->request (c, suspend);
+    while (r == -1 && errno == ESTALE && look_again (c) == 0);
   if (r == 0)
     device_log (c->h.ring.device, BLKRING_LOG_INFO, "%s is asked for",
                 suspend ? "suspend" : "resume");
