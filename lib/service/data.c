@@ -147,6 +147,19 @@ refuse_live (struct request *rq, uint64_t where)
                  where);
 }
 
+/* Format 2: the padding of the last frame may come behind its items, in
+ * another request. */
+static bool
+is_padding (const struct request *rq, uint64_t from, uint64_t to)
+{
+  const struct service *s = rq->client->service;
+  uint64_t where;
+
+  return s->ring.format->number == 2 && !s->f2.damaged && !rq->keep_data &&
+    service_position (s, from) >= s->f2.padding &&
+    brings_zeros (rq, from, to, &where);
+}
+
 static int
 check_live (struct request *rq, const struct piece *p)
 {
@@ -158,6 +171,8 @@ check_live (struct request *rq, const struct piece *p)
     pthread_mutex_unlock (&s->lock);
     r = request_keeps (rq, p->offset, p->count, &where);
     pthread_mutex_lock (&s->lock);
+    if (r == 0 && is_padding (rq, where, p->offset + p->count))
+      r = 1;
   }
   if (r == 0)
     return refuse_live (rq, where);

@@ -159,7 +159,7 @@ guard2_find_tail (struct service *s)
   f->damaged = damaged;
   f->exposed = t.exposed;
   f->exposed_chain = t.exposed_chain;
-  f->tail = t.tail;
+  f->tail = f->padding = t.tail;
   f->tail_chain = t.tail_chain;
   f->staged_items = t.staged_items;
   /* Counts are since the service began. */
@@ -184,6 +184,7 @@ struct cursor {
   uint64_t epoch;
   bool clean;
   uint64_t items, exposed_items;
+  uint64_t padding;
   unsigned nr;
 };
 
@@ -241,6 +242,7 @@ pass_frame (const struct service *s, struct cursor *c,
             const struct f2_frame *f)
 {
   c->nr++;
+  c->padding = c->tail + F2_HEADER + f->length;
   c->tail += f2_frame_size (&s->ring, f->length);
   c->chain = f->crc;
   if (f->flags & F2_PUBLISHED) {
@@ -349,7 +351,7 @@ guard2_check_frames (struct request *rq)
   rq->frames = (struct frames) {
     .nr = c.nr, .tail = c.tail, .exposed = c.exposed, .chain = c.chain,
     .exposed_chain = c.exposed_chain, .items = c.items,
-    .exposed_items = c.exposed_items,
+    .exposed_items = c.exposed_items, .padding = c.padding,
   };
   return r;
 }
@@ -435,6 +437,7 @@ finish_one (struct request *rq)
   if (c.exposed > s->f2.exposed)
     guard2_expose (s, c.exposed, c.exposed_chain, c.exposed_items);
   s->f2.tail = c.tail;
+  s->f2.padding = c.padding;
   s->f2.tail_chain = c.chain;
   s->f2.staged_items = c.items;
   guard2_set_live (s);

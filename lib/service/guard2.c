@@ -192,7 +192,7 @@ commit_producer (struct service *s, const struct unit *u)
   }
   /* What is staged will not be exposed any more. */
   if (u->new_frames || u->record.flags & F2_CLEAN) {
-    f->tail = f->exposed;
+    f->tail = f->padding = f->exposed;
     f->tail_chain = f->exposed_chain;
     f->staged_items = 0;
   }
@@ -246,6 +246,7 @@ guard2_commit_data (struct request *rq)
   if (n->exposed > f->exposed)
     guard2_expose (s, n->exposed, n->exposed_chain, n->exposed_items);
   f->tail = n->tail;
+  f->padding = n->padding;
   f->tail_chain = n->chain;
   f->staged_items = n->items;
   guard2_set_live (s);

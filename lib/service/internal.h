@@ -107,6 +107,7 @@ struct frames {
   uint64_t tail, exposed;
   uint32_t chain, exposed_chain;
   uint64_t items, exposed_items;
+  uint64_t padding;
 };
 
 struct request {
@@ -150,6 +151,7 @@ struct state2 {
   uint64_t exposed, tail;    /* between them: staged */
   uint32_t exposed_chain, tail_chain;
   uint64_t staged_items;
+  uint64_t padding;          /* where the items of the last frame end */
   uint64_t index[F2_MAX_CONSUMERS]; /* items of the frame before its
                                 position */
   bool known;                /* it was learnt before */
