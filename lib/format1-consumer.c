@@ -359,8 +359,9 @@ request_locked (blkring_consumer *c, bool suspend)
 {
   if (f1_consumer_look (c) == -1)
     return -1;
+  /* Asked for already, by one that may have died before it was durable. */
   if (c->suspend == suspend)
-    return 0;
+    return handle_flush (&c->h);
   if (c->suspend != c->suspend_ack)
     return set_error (EAGAIN, "the producer has not acknowledged the %s yet",
                       c->suspend ? "suspend" : "resume");
