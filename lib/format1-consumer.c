@@ -370,8 +370,9 @@ request_locked (blkring_consumer *c, bool suspend)
 
   if (f1_consumer_look (c) == -1)
     return -1;
+  /* Asked for already, by one that may have died before it was durable. */
   if (c->suspend == suspend && !s->rewrite)
-    return 0;
+    return handle_flush (&c->h);
   if (c->suspend != suspend && c->suspend != c->suspend_ack)
     return set_error (EAGAIN, "the producer has not acknowledged the %s yet",
                       c->suspend ? "suspend" : "resume");
