@@ -102,12 +102,15 @@ exchange (struct nbd_device *n, struct nbd_call *call,
     parts[i].error = 0;
     parts[i].reserved = call;
     call->pending++;
-    if (send_part (n, &parts[i]) == -1 && !nbd_check_dead (n)) {
-      /* libnbd itself refuses: it may have called back, or not. */
+    if (send_part (n, &parts[i]) == -1 && !nbd_aio_is_dead (n->nbd)) {
+      /* libnbd itself refuses it, and does not call back. */
       parts[i].error = nbd_get_errno () ? nbd_get_errno () : EINVAL;
       call->pending--;
     }
   }
+  /* To send may be to find out that nobody is there; those who wait have had
+   * an answer then, but not from the server. */
+  nbd_check_dead (n);
   r = nbd_await (n, call);
   for (i = 0; r == 0 && i < nr; ++i)
     if (parts[i].error == ESHUTDOWN) {

@@ -24,7 +24,6 @@
 #define DEFAULT_MINIMUM 512
 #define DEFAULT_MAXIMUM (UINT32_C (32) << 20)
 #define LARGEST_REQUEST (UINT32_C (64) << 20) /* libnbd's own limit */
-#define LARGEST_SECTOR 65536
 #define FIRST_PAUSE (10 * NS_PER_MS)
 #define LONGEST_PAUSE NS_PER_SECOND
 
@@ -94,13 +93,14 @@ static int
 begin (struct nbd_device *n, struct attempt *a)
 {
   a->nbd = nbd_create ();
-  if (a->nbd == NULL ||
-      nbd_set_uri_allow_local_file (a->nbd, true) == -1 ||
-      nbd_set_pread_initialize (a->nbd, false) == -1)
+  if (a->nbd == NULL)
     return failed (n, a);
   if (nbd_get_debug (a->nbd) == 1 &&
       nbd_set_debug_callback (a->nbd, (nbd_debug_callback) {
           .callback = debug_message, .user_data = n }) == -1)
+    return failed (n, a);
+  if (nbd_set_uri_allow_local_file (a->nbd, true) == -1 ||
+      nbd_set_pread_initialize (a->nbd, false) == -1)
     return failed (n, a);
   if (nbd_aio_connect_uri (a->nbd, n->uri) == -1)
     return failed (n, a);
@@ -184,13 +184,6 @@ look_at_export (struct nbd_device *n, struct attempt *a)
   /* Such a size comes from a server that takes requests of any. */
   if (minimum == 0)
     minimum = size % DEFAULT_MINIMUM == 0 ? DEFAULT_MINIMUM : 1;
-  if (minimum > LARGEST_SECTOR || (minimum & (minimum - 1)) != 0) {
-    a->err = EPROTO;
-    snprintf (a->why, sizeof a->why, "the server asks for requests in blocks "
-              "of %" PRIi64 " bytes, which is no power of two up to %u",
-              minimum, LARGEST_SECTOR);
-    return -1;
-  }
   if (maximum == 0)
     maximum = DEFAULT_MAXIMUM;
   maximum = min_u64 (maximum, LARGEST_REQUEST);
@@ -287,27 +280,28 @@ nbd_first_connection (struct nbd_device *n)
 /*---------------------------------------------------------------------*/
 
 static int
-give_up (const struct nbd_device *n, uint64_t waited)
+give_up (const struct nbd_device *n)
 {
   if (n->reconnect == 0)
     return set_error (ENOTCONN, "the connection to the server was lost: %s",
                       n->why);
   return set_error (ENOTCONN, "the connection to the server was lost, and "
                     "none could be made in %.1f s: %s",
-                    (double) waited / NS_PER_SECOND, n->why);
+                    (double) (nbd_now () - n->lost_at) / NS_PER_SECOND,
+                    n->why);
 }
 
 /* One attempt, for all who wait. */
 static void
-connect_for_all (struct nbd_device *n, struct nbd_call *call, uint64_t ns)
+connect_for_all (struct nbd_device *n, struct nbd_call *call)
 {
+  const uint64_t begun = nbd_now ();
   struct attempt a;
-  uint64_t begun = nbd_now ();
   int r;
 
   n->connecting = true;
   pthread_mutex_unlock (&n->lock);
-  r = try_once (n, &a, min_u64 (ns, call->patience));
+  r = try_once (n, &a, call->patience);
   pthread_mutex_lock (&n->lock);
   n->connecting = false;
   if (r == 0)
@@ -322,37 +316,51 @@ connect_for_all (struct nbd_device *n, struct nbd_call *call, uint64_t ns)
 
 /* Another thread tries.  If it meets silence, so does this one. */
 static void
-wait_for_other (struct nbd_device *n, struct nbd_call *call, uint64_t ns)
+wait_for_other (struct nbd_device *n, struct nbd_call *call)
 {
   const uint64_t begun = nbd_now ();
 
-  nbd_wait_changed (n, min_u64 (ns, call->patience));
+  nbd_wait_changed (n, call->patience);
   if (call->patience != FOR_EVER)
     call->patience -= min_u64 (call->patience, nbd_now () - begun);
 }
 
+/* Others may end the pause by a connection, but not otherwise. */
+static void
+pause_for (struct nbd_device *n, uint64_t ns)
+{
+  const uint64_t until = nbd_now () + ns;
+  uint64_t now;
+
+  while (n->nbd == NULL && !n->connecting && (now = nbd_now ()) < until)
+    nbd_wait_changed (n, until - now);
+}
+
+/* Once it has been lost for longer than 'reconnect', each call tries once. */
 int
 nbd_be_connected (struct nbd_device *n, struct nbd_call *call)
 {
-  const uint64_t begun = nbd_now ();
-  uint64_t pause = FIRST_PAUSE, waited, left, until;
+  uint64_t pause = FIRST_PAUSE, waited;
+  bool tried = false;
 
   for (;;) {
     if (n->nbd && !n->closing)
       return 0;
-    waited = nbd_now () - begun;
-    if (waited >= n->reconnect || call->patience == 0)
-      return give_up (n, waited);
-    left = n->reconnect - waited;
+    if (n->reconnect == 0 || call->patience == 0)
+      return give_up (n);
     if (n->connecting || n->closing) {
-      wait_for_other (n, call, left);
+      wait_for_other (n, call);
+      tried = true;
       continue;
     }
-    connect_for_all (n, call, left);
-    /* Others may end the pause, but not make it end before its time. */
-    until = nbd_now () + min_u64 (pause, left);
-    while (n->nbd == NULL && !n->connecting && nbd_now () < until)
-      nbd_wait_changed (n, until - nbd_now ());
+    waited = nbd_now () - n->lost_at;
+    if (tried && waited >= n->reconnect)
+      return give_up (n);
+    connect_for_all (n, call);
+    tried = true;
+    waited = nbd_now () - n->lost_at;
+    if (n->nbd == NULL && waited < n->reconnect)
+      pause_for (n, min_u64 (pause, n->reconnect - waited));
     pause = min_u64 (2 * pause, LONGEST_PAUSE);
   }
 }

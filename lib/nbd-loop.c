@@ -103,6 +103,7 @@ nbd_drop (struct nbd_device *n, const char *why)
 
   if (n->nbd == NULL || n->closing)
     return;
+  n->lost_at = nbd_now ();
   snprintf (n->why, sizeof n->why, "%s", why);
   nbd_log (n, BLKRING_LOG_INFO, "the connection is lost: %s", why);
   n->closing = true;

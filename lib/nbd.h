@@ -50,6 +50,7 @@ struct nbd_device {
   struct nbd_call *calls;
   struct blkring_geometry geometry;
   bool can_fua, can_flush;
+  uint64_t lost_at;          /* ns */
   char why[ERROR_SIZE];      /* the last connection was lost, or could not
                                 be made */
   uint64_t unflushed;        /* connection on which something was written
