@@ -201,6 +201,12 @@ struct blkring_device_ops {
   /* Optional, and with submit alone: number of the present connection, or
    * of the last one. */
   uint64_t (*connection) (void *opaque);
+
+  /* Optional.  1: a server lets one client at a time write each side of the
+   * ring, and fails the writes of others with EBUSY, so that an owner that
+   * a record names is gone if it lets us write.  Asked for where that
+   * matters. */
+  int (*guarded) (void *opaque);
 };
 
 /* Make a device of the caller's functions.  'ops' is copied, and what it

@@ -363,6 +363,14 @@ nbd_dev_close (void *opaque)
   free_device (opaque);
 }
 
+static int
+nbd_guarded (void *opaque)
+{
+  const struct nbd_device *n = opaque;
+
+  return nbd_is_guarded (n->uri, n->timeout);
+}
+
 static const struct blkring_device_ops nbd_ops = {
   .struct_size = sizeof nbd_ops,
   .geometry = nbd_geometry,
@@ -372,6 +380,7 @@ static const struct blkring_device_ops nbd_ops = {
   .close = nbd_dev_close,
   .submit = nbd_submit,
   .connection = nbd_connection,
+  .guarded = nbd_guarded,
 };
 
 /*---------------------------------------------------------------------*/

@@ -226,16 +226,18 @@ static int
 prepare (blkring_producer *p)
 {
   const struct ring *ring = &p->h.ring;
-  const bool shared = ring->device->geometry.flags & BLKRING_DEVICE_SHARED;
   struct producer_state *s = p->format_state;
   struct f2_record before;
   bool clean;
+  int gone;
 
-  if (f2_read_records (ring, &s->records) == -1 ||
-      f2_check_owner (mine (s), "producer", shared, p->h.takeover) == -1)
+  if (f2_read_records (ring, &s->records) == -1)
+    return -1;
+  gone = f2_check_owner (ring, mine (s), "producer", p->h.takeover);
+  if (gone == -1)
     return -1;
   clean = mine (s)->flags & F2_CLEAN;
-  if (!clean && !f2_is_dead (&mine (s)->owner, shared) && take_over (p) == -1)
+  if (!gone && take_over (p) == -1)
     return -1;
   before = *mine (s);
   if (recover (p, !clean) == -1)

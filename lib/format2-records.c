@@ -270,12 +270,14 @@ f2_write_record (const struct ring *ring, struct f2_records *rs,
 }
 
 int
-f2_check_owner (const struct f2_record *r, const char *who, bool shared,
-                bool takeover)
+f2_check_owner (const struct ring *ring, const struct f2_record *r,
+                const char *who, bool takeover)
 {
   char owner[600];
 
-  if (r->flags & F2_CLEAN || takeover || f2_is_dead (&r->owner, shared))
+  if (f2_owner_is_gone (ring, r))
+    return 1;
+  if (takeover)
     return 0;
   f2_describe_owner (r, owner, sizeof owner);
   return set_error (EBUSY, "another %s owns the ring, or died on another "

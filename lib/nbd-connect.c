@@ -165,9 +165,7 @@ handshake (struct nbd_device *n, struct attempt *a, uint64_t until)
   return -1;
 }
 
-/* What the server says about the export.  This is the place to ask more of
- * it once there is more to ask: whether it guards the ring stands in an
- * export of its own, "status". */
+/* What the server says about the export. */
 static int
 look_at_export (struct nbd_device *n, struct attempt *a)
 {

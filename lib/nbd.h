@@ -92,4 +92,8 @@ extern int nbd_be_connected (struct nbd_device *n, struct nbd_call *call);
 /* The first connection, without the lock.  -1: one attempt failed. */
 extern int nbd_first_connection (struct nbd_device *n);
 
+/* nbd-status.c: does the server of this URI guard the ring?  Without the
+ * lock; what cannot be found out is no. */
+extern bool nbd_is_guarded (const char *uri, uint64_t timeout);
+
 #endif /* BLKRING_NBD_H */
