@@ -144,6 +144,19 @@ load helpers
   fails 1 '.*client.*256.*255' produce --client="$long" ring <input
 }
 
+@test "--largest-item: a larger one is neither stored nor read" {
+  small_ring
+  store '12345'
+  letters 6 >input
+  fails 1 'ring: .*6 bytes.*largest item.* 5' \
+    produce --largest-item=5 --framing=length ring <input
+  fails 1 'ring: .*5 bytes.*largest item of 4' \
+    consume --largest-item=4 --until-empty ring
+  fails 1 'ring: .*5 bytes.*largest item of 4' dump --largest-item=4 ring
+  succeeds consume --largest-item=5 --until-empty ring
+  [ "$(cat out)" = 12345 ]
+}
+
 @test "names by default: the ring's, and subcommand, process and host" {
   small_ring
   echo a >input

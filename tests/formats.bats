@@ -54,6 +54,17 @@ ring_of_format () {
   done
 }
 
+@test "--sector-size makes no difference to a ring of format 2" {
+  ring_of_format 2
+  succeeds info ring
+  mv out info
+  succeeds info --sector-size=4096 ring
+  cmp info out
+  succeeds check --sector-size=512 ring
+  succeeds consume --sector-size=4096 --until-empty ring
+  [ "$(cat out)" = $'one\ntwo' ]
+}
+
 @test "a ring of one format in another's place is the new one alone" {
   local f other
   for f in 1 2; do
