@@ -23,8 +23,8 @@ static const char usage[] =
   "  --peers=NAME,...     which others to measure [all]:\n"
   "                       blkring-direct,blkring-1,bare,sqlite,lmdb,redis,\n"
   "                       beanstalkd\n"
-  "  --seconds=F          time of each test in each round [0.1]\n"
-  "  --rounds=N           rounds, of which the medians are taken [11]\n"
+  "  --seconds=F          time of each test in each round [0.03]\n"
+  "  --rounds=N           rounds, of which the medians are taken [41]\n"
   "  --help\n";
 
 static void
