@@ -4,7 +4,8 @@
  *
  *   blkring-bench.c  main, the tests, one after the other
  *   options.c        the command line
- *   common.c         failing, files, the stopwatch, quantiles
+ *   common.c         failing, the stopwatch, quantiles, parsing numbers
+ *   files.c          the files
  *   layout.c         what of the file each format touches
  *   ring.c           a test on the ring
  *   limit.c          the same bytes by bare system calls
@@ -23,6 +24,7 @@
 #include <stdint.h>
 
 #include "blkring.h"
+#include "common.h"
 
 #define RING_SIZE (UINT64_C (64) << 20)
 #define LARGEST_ITEM 65536
@@ -89,29 +91,12 @@ struct bench {
                                 and an item */
 };
 
-/* Time that is measured; runs between start and stop. */
-struct stopwatch {
-  uint64_t elapsed, started, limit; /* ns */
-};
-
-/* common.c */
-extern void fail (const char *fmt, ...)
-  __attribute__ ((noreturn, format (printf, 1, 2)));
-extern void fail_errno (const char *what) __attribute__ ((noreturn));
-extern void fail_ring (const char *what) __attribute__ ((noreturn));
-extern void *allocate (size_t size);
+/* files.c */
 extern void open_files (struct bench *b);
 extern void close_files (struct bench *b);
 extern int open_unnamed (const char *dir);
 extern int open_direct (int fd);
 extern void settle (const struct bench *b);
-extern void stopwatch_init (struct stopwatch *w, double seconds);
-extern void stopwatch_start (struct stopwatch *w);
-extern void stopwatch_stop (struct stopwatch *w);
-extern bool stopwatch_over (const struct stopwatch *w);
-extern double stopwatch_seconds (const struct stopwatch *w);
-/* 0.5: the median. */
-extern double quantile (const double *values, unsigned nr, double q);
 
 /* Steps between two looks at the clock: reading it takes as long as the
  * handling of a small item. */
@@ -119,7 +104,6 @@ extern unsigned stride (const struct test *t);
 
 /* options.c */
 extern void parse_options (int argc, char *argv[], struct bench *b);
-extern void finish_output (void);
 
 /* layout.c: what the bare loops have to touch to touch what the ring does,
  * offsets and sizes in bytes. */
@@ -145,7 +129,7 @@ extern double checksum_share (const struct result *r);
 
 /* durable.c */
 enum { DSYNC, DIRECT_DSYNC, FDATASYNC, NR_WAYS };
-#define NR_DURABLE 4         /* 2 sizes, unwritten and prewritten */
+#define NR_DURABLE 6         /* 3 sizes, unwritten and prewritten */
 struct durable {
   size_t length;
   bool prewritten;

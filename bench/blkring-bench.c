@@ -15,6 +15,8 @@
 
 #include "bench.h"
 
+const char program_name[] = "blkring-bench";
+
 #define NR_TESTS 32          /* 2 directions, 2 durabilities, 4 sizes, 2
                                 batches */
 #define NR_SMALL 8           /* 2 directions, 2 sizes, 2 batches */
@@ -97,6 +99,12 @@ is_measured (const struct bench *b, const struct test *t, unsigned subject)
   default:
     return t->bare;
   }
+}
+
+unsigned
+stride (const struct test *t)
+{
+  return t->durable || t->batch * t->length >= LARGEST_ITEM ? 1 : 16;
 }
 
 static double

@@ -1,32 +1,27 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * blkring-bench: failing, the files, the stopwatch, quantiles.
- *
- * The files lose their names as soon as they are open, so that nothing is
- * left behind however the program ends.  All are made in the same way, to
- * be laid out alike on the disk and in the page cache.
+ * The benchmarks: failing, the stopwatch, quantiles, numbers of the command
+ * line.
  */
 
 #include <config.h>
 
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "bench.h"
+#include "blkring.h"
+#include "common.h"
 
 void
 fail (const char *fmt, ...)
 {
   va_list args;
 
-  fprintf (stderr, "blkring-bench: ");
+  fprintf (stderr, "%s: ", program_name);
   va_start (args, fmt);
   vfprintf (stderr, fmt, args);
   va_end (args);
@@ -61,137 +56,7 @@ allocate (size_t size)
 
 /*---------------------------------------------------------------------*/
 
-/* A signal that comes while a file has a name waits until it has none. */
-static void
-block_signals (sigset_t *before)
-{
-  sigset_t all;
-
-  sigfillset (&all);
-  if (sigprocmask (SIG_BLOCK, &all, before) == -1)
-    fail_errno ("sigprocmask");
-}
-
-static void
-restore_signals (const sigset_t *before)
-{
-  if (sigprocmask (SIG_SETMASK, before, NULL) == -1)
-    fail_errno ("sigprocmask");
-}
-
-static char *
-name_template (const char *dir)
-{
-  char *name;
-
-  if (asprintf (&name, "%s/blkring-bench.XXXXXX", dir) == -1)
-    fail ("out of memory");
-  return name;
-}
-
-/* An empty file. */
-int
-open_unnamed (const char *dir)
-{
-  char *name = name_template (dir);
-  sigset_t before;
-  int fd;
-
-  block_signals (&before);
-  fd = mkstemp (name);
-  if (fd == -1)
-    fail ("%s: cannot make a file: %s", dir, strerror (errno));
-  if (unlink (name) == -1)
-    fail_errno (name);
-  restore_signals (&before);
-  free (name);
-  return fd;
-}
-
-/* Make a file of RING_SIZE bytes.  In *fd a descriptor of it. */
-static blkring_device *
-make_file (const char *dir, unsigned flags, int *fd)
-{
-  const struct blkring_open_options options = {
-    .flags = BLKRING_OPEN_CREATE | flags, .size = RING_SIZE,
-  };
-  char *name = name_template (dir);
-  blkring_device *device;
-  sigset_t before;
-
-  block_signals (&before);
-  *fd = mkstemp (name);
-  if (*fd == -1)
-    fail ("%s: cannot make a file: %s", dir, strerror (errno));
-  device = blkring_device_open (name, &options);
-  if (unlink (name) == -1)
-    fail_errno (name);
-  if (device == NULL)
-    fail_ring (name);
-  restore_signals (&before);
-  free (name);
-  return device;
-}
-
-/* A descriptor of the same file whose writes go to the disk and are
- * durable; -1 where the file system cannot do that by sectors. */
-int
-open_direct (int fd)
-{
-  static char sector[SECTOR] __attribute__ ((aligned (4096)));
-  char name[32];
-  int direct;
-
-  snprintf (name, sizeof name, "/proc/self/fd/%d", fd);
-  direct = open (name, O_RDWR | O_DIRECT | O_DSYNC | O_CLOEXEC);
-  if (direct >= 0 && pread (direct, sector, SECTOR, SECTOR) == -1) {
-    close (direct);
-    direct = -1;
-  }
-  return direct;
-}
-
-void
-open_files (struct bench *b)
-{
-  int fd;
-
-  blkring_device_close (make_file (b->dir, 0, &b->limit_fd));
-  /* One of its own: what is written around the page cache drops what is
-   * in it. */
-  blkring_device_close (make_file (b->dir, 0, &fd));
-  b->direct_fd = open_direct (fd);
-  close (fd);
-  b->device = make_file (b->dir, b->direct ? BLKRING_OPEN_DIRECT : 0,
-                         &b->ring_fd);
-  b->payload = allocate (LARGEST_FRAME);
-  b->chunk = allocate (CHUNK_SIZE);
-  b->copy = allocate (LARGEST_ITEM + SECTOR);
-}
-
-void
-close_files (struct bench *b)
-{
-  blkring_device_close (b->device);
-  if (close (b->ring_fd) == -1 || close (b->limit_fd) == -1 ||
-      (b->direct_fd >= 0 && close (b->direct_fd) == -1))
-    fail_errno ("close");
-  free (b->payload);
-  free (b->chunk);
-  free (b->copy);
-}
-
-/* Let no flush of a test pay for what was written before it. */
-void
-settle (const struct bench *b)
-{
-  if (fdatasync (b->ring_fd) == -1 || fdatasync (b->limit_fd) == -1)
-    fail_errno ("fdatasync");
-}
-
-/*---------------------------------------------------------------------*/
-
-static uint64_t
+uint64_t
 now (void)
 {
   struct timespec ts;
@@ -234,12 +99,6 @@ stopwatch_seconds (const struct stopwatch *w)
   return w->elapsed / 1e9;
 }
 
-unsigned
-stride (const struct test *t)
-{
-  return t->durable || t->batch * t->length >= LARGEST_ITEM ? 1 : 16;
-}
-
 static int
 compare (const void *a, const void *b)
 {
@@ -259,4 +118,48 @@ quantile (const double *values, unsigned nr, double q)
   v = sorted[below] + (at - below) * (sorted[above] - sorted[below]);
   free (sorted);
   return v;
+}
+
+/*---------------------------------------------------------------------*/
+
+double
+parse_seconds (const char *s)
+{
+  char *end;
+  double v;
+
+  errno = 0;
+  v = strtod (s, &end);
+  if (errno != 0 || end == s || *end || !(v > 0 && v <= 3600))
+    fail ("--seconds=%s: not a number above 0 and up to 3600", s);
+  return v;
+}
+
+unsigned
+parse_number (const char *name, const char *s, long least, long most)
+{
+  char *end;
+  long v;
+
+  errno = 0;
+  v = strtol (s, &end, 10);
+  if (errno != 0 || end == s || *end || v < least || v > most)
+    fail ("--%s=%s: not a number from %ld to %ld", name, s, least, most);
+  return v;
+}
+
+/* All of it has reached where it goes. */
+void
+finish_output (void)
+{
+  if (fflush (stdout) == EOF || ferror (stdout))
+    fail_errno ("cannot write the report");
+}
+
+void
+print_and_exit (const char *text)
+{
+  fputs (text, stdout);
+  finish_output ();
+  exit (EXIT_SUCCESS);
 }

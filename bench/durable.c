@@ -3,7 +3,8 @@
  * blkring-bench: which durable write is the fastest here, and what it is
  * worth that the blocks were written once before?
  *
- * Writes of one size walk through a file of 16 MiB.  Unwritten means that
+ * Writes of one size walk through a file of 16 MiB, with O_DIRECT through
+ * one that was opened so.  Unwritten means that
  * fallocate has reserved the blocks, so that the first write to each also
  * changes metadata; such a file is made anew for each run.
  */
@@ -113,7 +114,7 @@ run (struct bench *b, unsigned way, size_t length, bool prewritten)
 void
 measure_durable (struct bench *b, struct durable durable[NR_DURABLE])
 {
-  static const size_t lengths[] = { 512, 4096 };
+  static const size_t lengths[] = { 512, 4096, 65536 };
   struct series *s;
   unsigned i, way, round;
 

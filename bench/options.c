@@ -5,10 +5,8 @@
 
 #include <config.h>
 
-#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "bench.h"
@@ -27,32 +25,6 @@ static const char usage[] =
   "  --seconds=F          time of each test in each round [0.05]\n"
   "  --rounds=N           rounds, of which the medians are taken [21]\n"
   "  --help, --version\n";
-
-static double
-parse_seconds (const char *s)
-{
-  char *end;
-  double v;
-
-  errno = 0;
-  v = strtod (s, &end);
-  if (errno != 0 || end == s || *end || !(v > 0 && v <= 3600))
-    fail ("--seconds=%s: not a number above 0 and up to 3600", s);
-  return v;
-}
-
-static unsigned
-parse_number (const char *name, const char *s, long least, long most)
-{
-  char *end;
-  long v;
-
-  errno = 0;
-  v = strtol (s, &end, 10);
-  if (errno != 0 || end == s || *end || v < least || v > most)
-    fail ("--%s=%s: not a number from %ld to %ld", name, s, least, most);
-  return v;
-}
 
 static uint32_t
 parse_block_size (const char *s)
@@ -80,22 +52,6 @@ parse_output (const char *s)
   if (strcmp (s, "json") != 0 && strcmp (s, "human") != 0)
     fail ("--output=%s: neither human nor json", s);
   return strcmp (s, "json") == 0;
-}
-
-/* All of it has reached where it goes. */
-void
-finish_output (void)
-{
-  if (fflush (stdout) == EOF || ferror (stdout))
-    fail_errno ("cannot write the report");
-}
-
-static void __attribute__ ((noreturn))
-print_and_exit (const char *text)
-{
-  fputs (text, stdout);
-  finish_output ();
-  exit (EXIT_SUCCESS);
 }
 
 static void __attribute__ ((noreturn))

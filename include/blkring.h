@@ -373,8 +373,10 @@ struct blkring_attach_options {
 };
 
 /* Key/value pairs for diagnostics.  At least producer/offset,
- * producer/suspend_ack, consumer/offset, consumer/suspend (the flags as on
- * disk: 1 true, 2 false).  fn must not use the handle. */
+ * producer/suspend_ack, consumer/offset, consumer/suspend (format 1: the
+ * flags as on disk, 1 true, 2 false; format 2: the numbers of the request
+ * that was acknowledged last and of the last one).  fn must not use the
+ * handle. */
 typedef void (*blkring_debug_fn) (void *opaque, const char *key,
                                   const char *value);
 
@@ -636,7 +638,9 @@ enum blkring_repair {
   BLKRING_REPAIR_LEAKS,      /* drop what was pushed and never exposed */
   BLKRING_REPAIR_ALL,        /* format 2: also write a damaged copy of the
                                 superblock or of a record anew from the good
-                                one; format 1: set a producer that stands
+                                one, and drop a frame behind the end that a
+                                producer wrote which had been replaced;
+                                format 1: set a producer that stands
                                 behind its consumer to the consumer's
                                 position */
 };

@@ -14,6 +14,7 @@
 #ifndef BLKRING_FORMAT_H
 #define BLKRING_FORMAT_H
 
+#include <limits.h>
 #include <pthread.h>
 
 #include "blkring.h"
@@ -145,8 +146,12 @@ struct format {
   int (*free_to) (blkring_consumer *c, uint64_t position);
   int (*request) (blkring_consumer *c, bool suspend);
 
-  int (*texts) (const struct ring *ring, char *producer, char *consumer);
-  int (*debug) (const struct ring *ring, blkring_debug_fn fn, void *opaque);
+  /* 'index': of which consumer. */
+  int (*texts) (const struct ring *ring, unsigned index, char *producer,
+                char *consumer);
+  /* 'index': likewise, or FARTHEST_BEHIND. */
+  int (*debug) (const struct ring *ring, unsigned index, blkring_debug_fn fn,
+                void *opaque);
   int (*inspect) (const struct ring *ring, unsigned flags,
                   struct blkring_info *info);
   int (*check) (const struct ring *ring, blkring_finding_fn fn,
@@ -159,6 +164,8 @@ struct format {
   int (*repair) (const struct ring *ring, enum blkring_repair what,
                  blkring_finding_fn fn, void *opaque);
 };
+
+#define FARTHEST_BEHIND UINT_MAX
 
 extern const struct format format1, format2;
 

@@ -61,17 +61,21 @@ load (const struct ring *ring, struct f1_pointers *v, char *producer_text,
 }
 
 int
-f1_texts (const struct ring *ring, char *producer, char *consumer)
+f1_texts (const struct ring *ring, unsigned index, char *producer,
+          char *consumer)
 {
+  (void) index;
   return load (ring, NULL, producer, consumer);
 }
 
 int
-f1_debug (const struct ring *ring, blkring_debug_fn fn, void *opaque)
+f1_debug (const struct ring *ring, unsigned index, blkring_debug_fn fn,
+          void *opaque)
 {
   struct f1_pointers v;
   char number[24];
 
+  (void) index;
   if (load (ring, &v, NULL, NULL) == -1)
     return -1;
   snprintf (number, sizeof number, "%" PRIu64, v.producer.position);
@@ -311,11 +315,8 @@ f1_repair (const struct ring *ring, enum blkring_repair what,
   const uint32_t s = ring->sector_size;
   unsigned char *sectors;
   struct f1_pointers v;
-  struct blkring_finding finding = {
-    .offset = s,
-    .message = "set the producer's position, which was behind the "
-               "consumer's, to that",
-  };
+  struct blkring_finding finding = { .offset = s };
+  char message[128];
   int r = 0;
 
   if (what != BLKRING_REPAIR_ALL)
@@ -328,6 +329,10 @@ f1_repair (const struct ring *ring, enum blkring_repair what,
   else if (f1_decode_pointer (sectors, SIDE_PRODUCER, s, &v.producer) == 0 &&
            f1_decode_pointer (sectors + s, SIDE_CONSUMER, 2 * s, &v.consumer)
            == 0 && v.consumer.position > v.producer.position) {
+    snprintf (message, sizeof message, "set the producer's position from %"
+              PRIu64 " to the consumer's, which is %" PRIu64,
+              v.producer.position, v.consumer.position);
+    finding.message = message;
     v.producer.position = v.consumer.position;
     r = write_producer (ring, sectors, &v.producer);
     if (r == 0) {

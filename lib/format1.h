@@ -94,10 +94,10 @@ extern int f1_free_to (blkring_consumer *c, uint64_t position);
 extern int f1_request (blkring_consumer *c, bool suspend);
 
 /* format1-inspect.c */
-extern int f1_texts (const struct ring *ring, char *producer,
-                     char *consumer);
-extern int f1_debug (const struct ring *ring, blkring_debug_fn fn,
-                     void *opaque);
+extern int f1_texts (const struct ring *ring, unsigned index,
+                     char *producer, char *consumer);
+extern int f1_debug (const struct ring *ring, unsigned index,
+                     blkring_debug_fn fn, void *opaque);
 extern int f1_inspect (const struct ring *ring, unsigned flags,
                        struct blkring_info *info);
 extern int f1_check (const struct ring *ring, blkring_finding_fn fn,

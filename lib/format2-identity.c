@@ -68,7 +68,8 @@ read_id (const char *name, unsigned char *id)
 }
 
 /* Field 22 of /proc/PID/stat (see proc(5)); 0 when there is no such
- * process.  The second field may contain anything but ends with the last
+ * process, or one that is dead and was not waited for yet (state Z or X).
+ * The second field may contain anything but ends with the last
  * parenthesis. */
 static uint64_t
 start_time (uint64_t pid)
@@ -81,6 +82,8 @@ start_time (uint64_t pid)
   if (read_file (name, stat, sizeof stat) <= 0)
     return 0;
   p = strrchr (stat, ')');
+  if (p && (strncmp (p, ") Z", 3) == 0 || strncmp (p, ") X", 3) == 0))
+    return 0;
   for (field = 2; p && field < 22; ++field)
     p = strchr (p + 1, ' ');
   return p ? strtoull (p, NULL, 10) : 0;
@@ -134,6 +137,15 @@ f2_is_dead (const struct f2_identity *owner, bool shared)
   if (owner->pid == me.pid && owner->start_time == me.start_time)
     return !shared;
   return start_time (owner->pid) != owner->start_time;
+}
+
+bool
+f2_same_write (const struct f2_record *a, const struct f2_record *b)
+{
+  return a->epoch == b->epoch && a->sequence == b->sequence &&
+    a->time == b->time && a->owner.pid == b->owner.pid &&
+    a->owner.start_time == b->owner.start_time &&
+    memcmp (a->owner.boot_id, b->owner.boot_id, 16) == 0;
 }
 
 void

@@ -23,6 +23,9 @@
 /* A record is written after so much of the stream at the latest. */
 #define RECORD_INTERVAL (UINT64_C (1) << 20)
 
+/* Others can attach and detach while this one does. */
+#define ATTACH_TRIES 4
+
 /* Ends of pushes that are remembered: as many as producer.c does. */
 #define MAX_STAGED 65536
 
@@ -34,7 +37,7 @@ struct staged {
 
 struct producer_state {
   struct f2_records records;
-  uint64_t epoch, sequence;  /* of our record */
+  struct f2_record written;  /* our record, when the side is ours */
   uint32_t chain;            /* at the tail */
   uint32_t exposed_chain;    /* at 'exposed' */
   struct staged *staged;     /* pushed and not exposed, in order */
@@ -78,8 +81,7 @@ f2_producer_look (blkring_producer *p)
   struct handle *h = &p->h;
 
   if (f2_read_records (&h->ring, &s->records) == -1 ||
-      f2_check_mine (h, &s->records, F2_PRODUCER, s->epoch, s->sequence)
-      == -1)
+      f2_check_mine (h, &s->records, F2_PRODUCER, &s->written) == -1)
     return -1;
   adopt (p);
   if (p->freed_seen < p->freed) {
@@ -115,7 +117,7 @@ write_record (blkring_producer *p, bool look)
   if (f2_write_record (&p->h.ring, &s->records, F2_PRODUCER, p->h.flushes)
       == -1)
     return poison (&p->h);
-  s->sequence = r->sequence;
+  s->written = *r;
   return 0;
 }
 
@@ -130,25 +132,21 @@ recover (blkring_producer *p, bool rewrite)
   struct producer_state *s = p->format_state;
   const struct ring *ring = &p->h.ring;
   const struct f2_record *r = mine (s);
-  uint64_t start = r->position, where = 0, offset, n, done, size;
-  uint32_t chain = r->chain;
+  uint32_t chain;
+  uint64_t start = f2_highest_start (&s->records, &chain);
+  uint64_t where = 0, offset, n, done, size;
   struct f2_scan scan;
-  unsigned k;
+  bool late = false;
   int found;
 
-  for (k = F2_CONSUMER; k < s->records.nr; ++k) {
-    const struct f2_record *c = &s->records.record[k];
-
-    if (c->flags & F2_ENABLED && c->frame > start) {
-      start = c->frame;
-      chain = c->chain;
-    }
-  }
-  if (f2_scan_begin (&scan, ring, start, chain) == -1)
+  if (f2_scan_begin (&scan, ring, start, chain,
+                     f2_lowest_frame (&s->records, start) + ring->capacity)
+      == -1)
     return -1;
   p->tail = start;
   while ((found = f2_scan_next (&scan)) == 1) {
-    if (!(scan.frame.flags & F2_PUBLISHED))
+    late = f2_is_late (r, &scan.frame);
+    if (late || !(scan.frame.flags & F2_PUBLISHED))
       break;
     size = scan.at - p->tail;
     for (done = 0; rewrite && done < size; done += n) {
@@ -170,6 +168,15 @@ recover (blkring_producer *p, bool rewrite)
   s->chain = s->exposed_chain = chain;
   p->exposed = p->tail;
 
+  /* An owner that detached has said that nothing is here. */
+  if (late && scan.frame.flags & F2_PUBLISHED && !(r->flags & F2_CLEAN))
+    return set_corrupt (ring_offset (ring, p->tail), "the frame at position %"
+                        PRIu64 " (byte %" PRIu64 ") is of a producer that had "
+                        "been replaced, and may have destroyed another one "
+                        "(repair drops it)", p->tail,
+                        ring_offset (ring, p->tail));
+  if (f2_check_tail (ring, &s->records, p->tail) == -1)
+    return -1;
   found = f2_find_beyond (ring, p->tail, r->frame_epoch, &where);
   if (found == 1)
     return set_corrupt (ring_offset (ring, p->tail), "there is no valid frame"
@@ -190,8 +197,7 @@ claim (blkring_producer *p)
   r->frame_epoch++;
   if (f2_claim (&p->h, &s->records, F2_PRODUCER) == -1)
     return -1;
-  s->epoch = r->epoch;
-  s->sequence = r->sequence;
+  s->written = *r;
   return 0;
 }
 
@@ -202,42 +208,60 @@ take_over (blkring_producer *p)
 {
   struct producer_state *s = p->format_state;
   struct handle *h = &p->h;
+  struct f2_record claimed;
 
   if (f2_claim (h, &s->records, F2_PRODUCER) == -1)
     return -1;
-  s->epoch = mine (s)->epoch;
-  s->sequence = mine (s)->sequence;
+  claimed = *mine (s);
   if (h->clock.sleep (h->clock.opaque, 2 * h->poll_interval) == -1)
     return set_errno_error (errno, "interrupted while taking over");
   if (f2_read_records (&h->ring, &s->records) == -1)
     return -1;
-  return f2_check_mine (h, &s->records, F2_PRODUCER, s->epoch, s->sequence);
+  return f2_check_mine (h, &s->records, F2_PRODUCER, &claimed);
 }
 
-int
-f2_producer_open (blkring_producer *p)
+/* Everything before the claim.  1; 0 when somebody else was here meanwhile,
+ * and what was found counts no more; -1. */
+static int
+prepare (blkring_producer *p)
 {
   const struct ring *ring = &p->h.ring;
   const bool shared = ring->device->geometry.flags & BLKRING_DEVICE_SHARED;
-  struct producer_state *s = calloc (1, sizeof *s);
+  struct producer_state *s = p->format_state;
+  struct f2_record before;
   bool clean;
 
-  if (s == NULL)
-    return set_errno_error (ENOMEM, "cannot attach");
-  p->format_state = s;
-  if (f2_records_init (&s->records, ring) == -1 ||
-      f2_read_records (ring, &s->records) == -1 ||
+  if (f2_read_records (ring, &s->records) == -1 ||
       f2_check_owner (mine (s), "producer", shared, p->h.takeover) == -1)
     return -1;
   clean = mine (s)->flags & F2_CLEAN;
   if (!clean && !f2_is_dead (&mine (s)->owner, shared) && take_over (p) == -1)
     return -1;
+  before = *mine (s);
   if (recover (p, !clean) == -1)
     return -1;
   /* Rule 3: what was read may not be durable yet. */
-  if (handle_flush (&p->h) == -1)
+  if (handle_flush (&p->h) == -1 ||
+      f2_read_records (ring, &s->records) == -1)
     return -1;
-  if (claim (p) == -1)
+  return f2_same_write (mine (s), &before);
+}
+
+int
+f2_producer_open (blkring_producer *p)
+{
+  struct producer_state *s = calloc (1, sizeof *s);
+  int r, tries;
+
+  if (s == NULL)
+    return set_errno_error (ENOMEM, "cannot attach");
+  p->format_state = s;
+  if (f2_records_init (&s->records, &p->h.ring) == -1)
+    return -1;
+  for (tries = 0; (r = prepare (p)) == 0; ++tries)
+    if (tries == ATTACH_TRIES)
+      return set_error (EBUSY, "other producers attach at the same time");
+  if (r == -1 || claim (p) == -1)
     return -1;
   adopt (p);
   p->freed = p->freed_seen;
@@ -253,7 +277,7 @@ f2_producer_close (blkring_producer *p)
   if (s == NULL)
     return;
   /* Say that nothing is under way; if that fails, the next one scans. */
-  if (s->epoch != 0 && p->h.poison_errno == 0 && f2_producer_look (p) == 0) {
+  if (s->written.epoch != 0 && p->h.poison_errno == 0 && f2_producer_look (p) == 0) {
     mine (s)->flags |= F2_CLEAN;
     write_record (p, false);
   }
@@ -404,8 +428,12 @@ f2_write (blkring_producer *p, const struct iovec *items, size_t nr,
   if (make_room (s, &p->h.ring, needed) == -1)
     return -1;
   size = build_frame (p, items, nr, publish, &frame);
-  if (write_frame (p, size) == -1 || confirm (p) == -1)
+  if (write_frame (p, size) == -1)
     return -1;
+  /* It may have been seen: from here on whatever fails poisons, so that
+   * nothing else comes to stand at its place. */
+  if (confirm (p) == -1)
+    return poison (&p->h);
   p->tail += size;
   s->chain = frame.crc;
   if (publish) {
@@ -413,11 +441,11 @@ f2_write (blkring_producer *p, const struct iovec *items, size_t nr,
     s->exposed_chain = s->chain;
     if (p->exposed - mine (s)->position >=
         min_u64 (p->h.ring.capacity / 8, RECORD_INTERVAL))
-      return write_record (p, true);
+      return write_record (p, true) == -1 ? poison (&p->h) : 0;
     return 0;
   }
   s->staged[s->nr_staged++] = (struct staged) { p->tail, s->chain };
-  return expose ? f2_expose (p, p->tail) : 0;
+  return expose && f2_expose (p, p->tail) == -1 ? poison (&p->h) : 0;
 }
 
 int

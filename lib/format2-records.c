@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,10 +88,22 @@ read_once (const struct ring *ring, struct f2_records *rs, unsigned *bad)
   return 1;
 }
 
+const char *
+f2_whose (unsigned kind, char *text, size_t size)
+{
+  if (kind == F2_PRODUCER)
+    return "the producer's";
+  if (kind == F2_CONTROL)
+    return "the control";
+  snprintf (text, size, "consumer %u's", kind - F2_CONSUMER);
+  return text;
+}
+
 int
 f2_read_records (const struct ring *ring, struct f2_records *rs)
 {
   unsigned bad = 0;
+  char whose[32];
   int tries, r;
 
   for (tries = 0; tries < READ_TRIES; ++tries) {
@@ -98,10 +111,9 @@ f2_read_records (const struct ring *ring, struct f2_records *rs)
     if (r != 0)
       return r == 1 ? f2_check_records (ring, rs) : -1;
   }
-  return set_corrupt (f2_record_offset (bad, 0), "both copies of the %s "
+  return set_corrupt (f2_record_offset (bad, 0), "both copies of %s "
                       "record, at bytes %" PRIu64 " and %" PRIu64
-                      ", are damaged", bad == F2_PRODUCER ? "producer's"
-                      : bad == F2_CONTROL ? "control" : "consumer's",
+                      ", are damaged", f2_whose (bad, whose, sizeof whose),
                       f2_record_offset (bad, 0), f2_record_offset (bad, 1));
 }
 
@@ -115,6 +127,21 @@ f2_lowest_frame (const struct f2_records *rs, uint64_t published)
     if (rs->record[k].flags & F2_ENABLED)
       lowest = min_u64 (lowest, rs->record[k].frame);
   return lowest;
+}
+
+uint64_t
+f2_highest_start (const struct f2_records *rs, uint32_t *chain)
+{
+  const struct f2_record *c;
+  uint64_t start = rs->record[F2_PRODUCER].position;
+
+  *chain = rs->record[F2_PRODUCER].chain;
+  for (c = &rs->record[F2_CONSUMER]; c < &rs->record[rs->nr]; ++c)
+    if (c->flags & F2_ENABLED && c->frame > start) {
+      start = c->frame;
+      *chain = c->chain;
+    }
+  return start;
 }
 
 static int
@@ -141,6 +168,22 @@ check_consumer (const struct ring *ring, const struct f2_record *p,
                         " at byte %" PRIu64 " is too far, in a data area of %"
                         PRIu64 " bytes, from the producer's %" PRIu64,
                         c->frame, offset, ring->capacity, p->position);
+  return 0;
+}
+
+int
+f2_check_tail (const struct ring *ring, const struct f2_records *rs,
+               uint64_t tail)
+{
+  unsigned k;
+
+  for (k = F2_CONSUMER; k < rs->nr; ++k)
+    if (rs->record[k].flags & F2_ENABLED && rs->record[k].position > tail)
+      return set_corrupt (ring_offset (ring, tail), "there is no valid frame "
+                          "at position %" PRIu64 " (byte %" PRIu64 "), but "
+                          "consumer %u was behind it already, at %" PRIu64,
+                          tail, ring_offset (ring, tail), k - F2_CONSUMER,
+                          rs->record[k].position);
   return 0;
 }
 
@@ -225,12 +268,12 @@ f2_claim (struct handle *h, struct f2_records *rs, unsigned kind)
 
 int
 f2_check_mine (struct handle *h, const struct f2_records *rs, unsigned kind,
-               uint64_t epoch, uint64_t sequence)
+               const struct f2_record *written)
 {
   const struct f2_record *r = &rs->record[kind];
   char owner[600];
 
-  if (r->epoch == epoch && r->sequence == sequence)
+  if (f2_same_write (r, written))
     return 0;
   f2_describe_owner (r, owner, sizeof owner);
   set_error (EBUSY, "this %s was replaced by another: %s",

@@ -17,9 +17,11 @@
 
 int
 f2_scan_begin (struct f2_scan *s, const struct ring *ring, uint64_t at,
-               uint32_t chain)
+               uint32_t chain, uint64_t limit)
 {
-  *s = (struct f2_scan) { .ring = ring, .at = at, .chain = chain };
+  *s = (struct f2_scan) {
+    .ring = ring, .at = at, .chain = chain, .limit = limit
+  };
   s->size = min_u64 (max_u64 (CHUNK, ring->block_size), ring->capacity);
   s->buffer = device_buffer (ring->device, s->size);
   return s->buffer ? 0 : -1;
@@ -60,12 +62,16 @@ f2_scan_next (struct f2_scan *s)
 {
   uint64_t size;
 
+  if (s->at >= s->limit)
+    return 0;
   if (load (s, s->ring->block_size) == -1)
     return -1;
   if (!f2_decode_frame (s->buffer + (s->at - s->start), s->ring, s->at,
                         &s->frame) || s->frame.chain != s->chain)
     return 0;
   size = f2_frame_size (s->ring, s->frame.length);
+  if (size > s->limit - s->at)
+    return 0;
   if (load (s, size) == -1)
     return -1;
   s->bytes = s->buffer + (s->at - s->start);
@@ -106,6 +112,12 @@ f2_scan_resync (struct f2_scan *s, uint64_t from, uint64_t end)
   return 0;
 }
 
+bool
+f2_is_late (const struct f2_record *producer, const struct f2_frame *f)
+{
+  return f->epoch < producer->frame_epoch && f->position >= producer->since;
+}
+
 int
 f2_find_beyond (const struct ring *ring, uint64_t tail, uint64_t epoch,
                 uint64_t *where)
@@ -117,7 +129,7 @@ f2_find_beyond (const struct ring *ring, uint64_t tail, uint64_t epoch,
   struct f2_scan s;
   int r = 0;
 
-  if (f2_scan_begin (&s, ring, tail, 0) == -1)
+  if (f2_scan_begin (&s, ring, tail, 0, UINT64_MAX) == -1)
     return -1;
   for (s.at = tail + b; s.at < end && r == 0; s.at += b) {
     r = load (&s, b);

@@ -120,6 +120,10 @@ extern void f2_identify (struct f2_identity *me);
  * any more?  For a caller that holds the owner lock; with 'shared' that lock
  * says nothing about another way to the same storage in this process. */
 extern bool f2_is_dead (const struct f2_identity *owner, bool shared);
+/* One and the same write of a record?  Two that claim it at the same time
+ * give it the same epoch and sequence. */
+extern bool f2_same_write (const struct f2_record *a,
+                           const struct f2_record *b);
 /* One line about the owner of a record. */
 extern void f2_describe_owner (const struct f2_record *r, char *text,
                                size_t size);
@@ -132,6 +136,9 @@ extern void f2_records_free (struct f2_records *rs);
  * valid, and stay so. */
 extern int f2_read_records (const struct ring *ring, struct f2_records *rs);
 extern uint64_t f2_record_offset (unsigned kind, unsigned copy);
+/* "the producer's", "the control" or "consumer K's", for messages: perhaps in
+ * 'text'. */
+extern const char *f2_whose (unsigned kind, char *text, size_t size);
 /* Write rs->record[kind] to the copy that does not count, with the next
  * sequence number, and let it count.  Durable if 'flush'. */
 extern int f2_write_record (const struct ring *ring, struct f2_records *rs,
@@ -139,23 +146,32 @@ extern int f2_write_record (const struct ring *ring, struct f2_records *rs,
 /* Smallest frame of the enabled consumers. */
 extern uint64_t f2_lowest_frame (const struct f2_records *rs,
                                  uint64_t published);
+/* The highest place from which one can walk: no frame behind it was
+ * overwritten. */
+extern uint64_t f2_highest_start (const struct f2_records *rs,
+                                  uint32_t *chain);
 /* Positions of all records, checked against each other. */
 extern int f2_check_records (const struct ring *ring,
                              const struct f2_records *rs);
+/* The stream ends at 'tail': no consumer can be behind it. */
+extern int f2_check_tail (const struct ring *ring,
+                          const struct f2_records *rs, uint64_t tail);
 /* May this side be owned?  -1, EBUSY with the owner's identity. */
 extern int f2_check_owner (const struct f2_record *r, const char *who,
                            bool shared, bool takeover);
-/* Take the record: two epochs are never the same.  Writes both copies. */
+/* Take the record.  Writes both copies. */
 extern int f2_claim (struct handle *h, struct f2_records *rs, unsigned kind);
-/* Somebody else has written our record: EBUSY, poisons. */
+/* Is our record still as we wrote it last?  -1, EBUSY, and the handle is
+ * poisoned, when somebody else has written it. */
 extern int f2_check_mine (struct handle *h, const struct f2_records *rs,
-                          unsigned kind, uint64_t epoch, uint64_t sequence);
+                          unsigned kind, const struct f2_record *written);
 
 /* format2-scan.c: the walk over frames that recovery, check and info do. */
 struct f2_scan {
   const struct ring *ring;
   unsigned char *buffer;
   size_t size;
+  uint64_t limit;            /* no frame can end behind it */
   uint64_t start, end;       /* of the stream, in the buffer */
   uint64_t at;               /* the next frame */
   uint32_t chain;
@@ -163,7 +179,7 @@ struct f2_scan {
   const unsigned char *bytes; /* … and where it is in the buffer */
 };
 extern int f2_scan_begin (struct f2_scan *s, const struct ring *ring,
-                          uint64_t at, uint32_t chain);
+                          uint64_t at, uint32_t chain, uint64_t limit);
 /* 1: a valid frame, which is in 'frame', and 'at' is behind it; 0: none
  * here; -1. */
 extern int f2_scan_next (struct f2_scan *s);
@@ -172,6 +188,10 @@ extern void f2_scan_end (struct f2_scan *s);
  * 'from' and before 'end': 1 and s->at and s->chain are such that
  * f2_scan_next finds it; 0; -1. */
 extern int f2_scan_resync (struct f2_scan *s, uint64_t from, uint64_t end);
+/* Is it of an epoch that was over at its place?  A staged one was there
+ * before; an exposed one was written by a producer that had been replaced. */
+extern bool f2_is_late (const struct f2_record *producer,
+                        const struct f2_frame *f);
 /* A valid visible frame of this epoch beyond 'tail'?  1 and where, 0, -1. */
 extern int f2_find_beyond (const struct ring *ring, uint64_t tail,
                            uint64_t epoch, uint64_t *where);
@@ -205,12 +225,15 @@ extern int f2_repair (const struct ring *ring, enum blkring_repair what,
                       blkring_finding_fn fn, void *opaque);
 
 /* format2-inspect.c */
-extern int f2_texts (const struct ring *ring, char *producer,
-                     char *consumer);
-extern int f2_debug (const struct ring *ring, blkring_debug_fn fn,
-                     void *opaque);
+extern int f2_texts (const struct ring *ring, unsigned index,
+                     char *producer, char *consumer);
+extern int f2_debug (const struct ring *ring, unsigned index,
+                     blkring_debug_fn fn, void *opaque);
 extern int f2_inspect (const struct ring *ring, unsigned flags,
                        struct blkring_info *info);
+/* Is the frame behind the end one of a producer that had been replaced,
+ * which may have destroyed another one?  1 and its position; 0; -1. */
+extern int f2_find_late (const struct ring *ring, uint64_t *where);
 extern int f2_check (const struct ring *ring, blkring_finding_fn fn,
                      void *opaque);
 extern int f2_map (const struct ring *ring, blkring_map_fn fn, void *opaque);

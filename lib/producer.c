@@ -72,8 +72,9 @@ attach (blkring_producer *p, blkring_device *device,
   if (owner_lock (device, SIDE_PRODUCER) == -1) {
     char texts[2][BLKRING_TEXT_SIZE];
 
-    if (errno == EBUSY && format->texts (&p->h.ring, texts[0], texts[1]) == 0
-        && texts[0][0])
+    if (errno == EBUSY &&
+        format->texts (&p->h.ring, 0, texts[0], texts[1]) == 0 &&
+        texts[0][0])
       set_error (EBUSY, "another producer is attached: %s", texts[0]);
     return -1;
   }
@@ -357,7 +358,7 @@ blkring_producer_debug_info (blkring_producer *p, blkring_debug_fn fn,
   pthread_mutex_lock (&p->h.lock);
   r = handle_check (&p->h);
   if (r == 0)
-    r = p->h.ring.format->debug (&p->h.ring, fn, opaque);
+    r = p->h.ring.format->debug (&p->h.ring, FARTHEST_BEHIND, fn, opaque);
   pthread_mutex_unlock (&p->h.lock);
   return r;
 }

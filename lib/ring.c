@@ -150,7 +150,8 @@ find_valid (blkring_device *device, const struct blkring_create_options *o)
 
   if (ring_open (device, o->sector_size, &ring) == -1)
     return errno == EMEDIUMTYPE ? 0 : -1;
-  if (ring.format->debug (&ring, ignore_debug, NULL) == -1) {
+  if (ring.format->debug (&ring, FARTHEST_BEHIND, ignore_debug, NULL)
+      == -1) {
     if (errno != EBADMSG)
       return -1;
     snprintf (why, sizeof why, "%s", blkring_get_error ());

@@ -84,8 +84,10 @@ check (struct check *c)
 
   if (device == NULL)
     return STATUS_FAILED;
+  /* What is too damaged to be repaired is what check reports. */
   if ((c->repair && blkring_repair (device, &o, c->what, report_repair, c)
-       == -1) || blkring_check (device, &o, report, c) == -1) {
+       == -1 && errno != EBADMSG) ||
+      blkring_check (device, &o, report, c) == -1) {
     status = errno == EMEDIUMTYPE ? STATUS_NOT_A_RING : STATUS_FAILED;
     fail_ring (&c->common);
   }
@@ -118,7 +120,7 @@ run_check (int argc, char **argv)
          != -1)
     switch (opt) {
     case 'r':
-      what = parse_word ("-r", optarg, whats);
+      what = parse_word ("--repair", optarg, whats);
       if (what == -1)
         return STATUS_FAILED;
       c.repair = true;

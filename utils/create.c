@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -57,6 +58,36 @@ make_ring (struct create *c, blkring_device *device)
   return blkring_create (device, &c->options);
 }
 
+/* A ring that is kept is what the user wanted, or that is an error. */
+static int
+check_kept (const struct create *c, const struct blkring_info *info)
+{
+  const struct blkring_create_options *o = &c->options;
+  const struct {
+    const char *option;
+    uint64_t wanted, found;
+  } numbers[] = {
+    { "--format", o->format, info->format },
+    { "--block-size", o->block_size, info->block_size },
+    { "--consumers", o->consumers, info->nr_consumers },
+    { "--largest-frame", o->largest_frame, info->largest_frame },
+  };
+  size_t i;
+
+  for (i = 0; i < sizeof numbers / sizeof numbers[0]; ++i)
+    if (numbers[i].wanted && numbers[i].wanted != numbers[i].found)
+      return fail (&c->common, "holds a ring already, which is kept, but not "
+                   "one with %s=%" PRIu64 ": leave that out, or make a new "
+                   "ring with --force, which destroys this one",
+                   numbers[i].option, numbers[i].wanted);
+  if (o->label && strcmp (o->label, info->label) != 0)
+    return fail (&c->common, "holds a ring already, which is kept, but with "
+                 "the label '%s', not '%s': leave --label out, or make a new "
+                 "ring with --force, which destroys this one", info->label,
+                 o->label);
+  return STATUS_DONE;
+}
+
 static int
 report (const struct create *c, blkring_device *device, int kept)
 {
@@ -66,6 +97,8 @@ report (const struct create *c, blkring_device *device, int kept)
   o.flags = BLKRING_INSPECT_POINTERS;
   if (blkring_inspect (device, &o, &info) == -1)
     return fail_ring (&c->common);
+  if (kept && check_kept (c, &info) != STATUS_DONE)
+    return STATUS_FAILED;
   if (c->common.quiet)
     return STATUS_DONE;
   printf ("%s: %s, format %u, %s of %" PRIu32 " bytes, %" PRIu64
@@ -168,9 +201,14 @@ run_create (int argc, char **argv)
       c.options.consumers = value;
       break;
     case OPT_FRAME:
-      if (parse_size ("--largest-frame", optarg, &c.options.largest_frame)
-          == -1)
+      if (parse_size ("--largest-frame", optarg, &value) == -1)
         return STATUS_FAILED;
+      if (value == 0) {      /* the library's word for the default */
+        fprintf (stderr, "blkring-img: --largest-frame: 0 is too small for "
+                 "anything: one block is needed\n");
+        return STATUS_FAILED;
+      }
+      c.options.largest_frame = value;
       break;
     case OPT_LABEL:
       c.options.label = optarg;

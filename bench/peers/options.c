@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * blkring-peers: the command line.
+ */
+
+#include <config.h>
+
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "peers.h"
+
+#define MAX_ROUNDS 10000
+
+static const char usage[] =
+  "Usage: blkring-peers [OPTION]...\n"
+  "Compare the speed of a ring with that of other durable queues.\n"
+  "\n"
+  "  --dir=DIR            where to make a directory for the files of all [.]\n"
+  "  --peers=NAME,...     which others to measure [all]:\n"
+  "                       blkring-direct,blkring-1,bare,sqlite,lmdb,redis,\n"
+  "                       beanstalkd\n"
+  "  --seconds=F          time of each test in each round [0.1]\n"
+  "  --rounds=N           rounds, of which the medians are taken [11]\n"
+  "  --help\n";
+
+static void
+check_name (const char *name)
+{
+  size_t i;
+
+  for (i = 0; i < nr_entries; ++i)
+    if (strcmp (name, entries[i].name) == 0)
+      return;
+  fail ("--peers: nobody is called '%s'", name);
+}
+
+static void
+check_names (const char *names)
+{
+  char *list = strdup (names), *rest = list, *word;
+
+  while ((word = strsep (&rest, ",")) != NULL)
+    check_name (word);
+  free (list);
+}
+
+void
+parse_options (int argc, char *argv[], struct options *o)
+{
+  static const struct option options[] = {
+    { "dir", required_argument, NULL, 'd' },
+    { "peers", required_argument, NULL, 'p' },
+    { "rounds", required_argument, NULL, 'r' },
+    { "seconds", required_argument, NULL, 's' },
+    { "help", no_argument, NULL, 'h' },
+    { NULL, 0, NULL, 0 },
+  };
+  int c;
+
+  while ((c = getopt_long (argc, argv, "", options, NULL)) != -1)
+    switch (c) {
+    case 'd': o->dir = optarg; break;
+    case 'p': check_names (optarg); o->only = optarg; break;
+    case 'r': o->rounds = parse_number ("rounds", optarg, 1, MAX_ROUNDS);
+      break;
+    case 's': o->seconds = parse_seconds (optarg); break;
+    case 'h': print_and_exit (usage);
+    default: fail ("see blkring-peers --help");
+    }
+  if (optind < argc)
+    fail ("%s: no argument is expected", argv[optind]);
+}
