@@ -60,24 +60,13 @@ is_fresh (const struct explorer *e)
 
 /*---------------------------------------------------------------------*/
 
-static void
-add_trail (struct explorer *e, const char *text)
-{
-  const size_t used = strlen (e->trail);
-
-  snprintf (e->trail + used, sizeof e->trail - used, "%s%s",
-            used ? "; " : "", text);
-}
-
 /* Rule 3 by the letter, where nothing is read that the write does not rely
  * on.  A crash in which all die shows no harm of it: the other side may live
  * on, and its write come after all. */
 static bool
 relies_on_all (enum op op)
 {
-  return op == OP_SUSPEND || op == OP_RESUME || op == OP_LOOK ||
-    op == OP_ATTACH_PRODUCER || op == OP_RESTART_PRODUCER ||
-    op == OP_ATTACH_CONSUMER || op == OP_RESTART_CONSUMER;
+  return op == OP_SUSPEND || op == OP_RESUME || op == OP_LOOK;
 }
 
 static void
@@ -85,14 +74,11 @@ written (struct port *port)
 {
   struct actor *a = port->opaque;
   struct explorer *e = a->world->opaque;
-  static const char *const regions[] = { "", "head", "producer", "control",
-                                         "consumer", "data" };
 
   if (a->world->alone || a->world->problem[0])
     return;
-  add_trail (e, regions[port->last]);
-  /* To write a frame again, byte for byte, relies on nothing. */
-  if (port->last != DATA && relies_on_all (a->op) && port_saw_pending (port))
+  note_write (port);
+  if (relies_on_all (a->op) && port_saw_pending (port))
     problem (a->world, "it writes on the strength of what it read, which is "
              "not durable");
   if (is_fresh (e) && !a->world->problem[0])
@@ -108,7 +94,7 @@ settled (struct world *w, struct actor *actor)
 
   if (w->alone)
     return;
-  add_trail (e, actor->refused ? "refused" : "done");
+  note (w, actor->refused ? "refused" : "done");
   /* The like without it is explored, too. */
   if (actor->refused && actor->port.last == NOTHING)
     e->operations_left = 0;
@@ -176,11 +162,8 @@ decide (struct world *w, struct actor *current)
   if (d[taken].what == START) {
     e->operations_left--;
     e->workloads += is_fresh (e) && !e->stopped;
-    add_trail (e, op_names[d[taken].op]);
   }
-  if (d[taken].what == RESUME)
-    add_trail (e, d[taken].actor->number == ACTOR_PRODUCER
-               ? "producer goes on" : "consumer goes on");
+  note_decision (w, &d[taken]);
   e->stopped = e->stopped || (current && d[taken].what != CONTINUE);
   return d[taken];
 }
@@ -195,7 +178,7 @@ run (struct explorer *e)
   disk_load (&w->disk, e->image, e->hashes, e->hash);
   w->model = e->model;
   w->now = UINT64_C (1000000000);
-  w->problem[0] = e->trail[0] = '\0';
+  w->problem[0] = w->trail[0] = '\0';
   identity_uuid = 1;
   e->operations_left = e->limits.operations;
   e->preemptions_left = e->limits.preemptions;
@@ -234,7 +217,7 @@ explore (struct explorer *e)
   if (!e->w.problem[0])
     return;
   start_describe (&e->start, text, sizeof text);
-  snprintf (e->problem, sizeof e->problem, "%s: %s: %s", text, e->trail,
+  snprintf (e->problem, sizeof e->problem, "%s: %s: %s", text, e->w.trail,
             e->w.problem);
 }
 

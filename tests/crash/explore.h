@@ -41,7 +41,6 @@ struct explorer {
   bool stopped;              /* in the middle of an operation, in this run */
   uint64_t workloads, runs;
   char problem[4096];        /* and how it came to it; "" = none */
-  char trail[2048];
   /* May be NULL. */
   void (*at_site) (struct port *port, const struct site *site);
   /* As in struct disk. */

@@ -258,7 +258,7 @@ crash (struct judge *j, unsigned level, const struct disk *d,
 
 struct findings {
   unsigned nr;
-  char first[600];
+  char last[600];
 };
 
 static void
@@ -268,8 +268,8 @@ add_finding (void *opaque, const struct blkring_finding *finding)
 
   if (finding->kind == BLKRING_FINDING_LEAK)
     return;
-  if (f->nr++ == 0)
-    snprintf (f->first, sizeof f->first, "%s", finding->message);
+  f->nr++;
+  snprintf (f->last, sizeof f->last, "%s", finding->message);
 }
 
 /* Of a ring that is being made anew nobody can tell. */
@@ -310,7 +310,7 @@ look_at (struct judge *j, unsigned level, const struct model *m)
   if (r == -1)
     wrong (j, "check: %s", blkring_get_error ());
   else if (f.nr > m->one_super + j->level[level].torn)
-    wrong (j, "check finds: %s", f.first);
+    wrong (j, "check finds: %s", f.last);
   else if (blkring_inspect (device, &pointers, &info) == -1)
     wrong (j, "inspect: %s", blkring_get_error ());
   else if (!(m->states & STATE (info.state)) &&
@@ -380,6 +380,8 @@ settle (struct judge *j, struct model *m, const struct match *match)
   char firsts[100], ends[100];
   unsigned i, first;
 
+  if (m->new_ring)
+    m->states |= STATE (BLKRING_RUNNING);
   for (i = 0; i < m->firsts.nr; ++i) {
     first = m->firsts.at[i];
     if (match->old[i] && bounds_have (&m->ends, first + match->nr)) {

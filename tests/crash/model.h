@@ -17,7 +17,7 @@
 
 #include "blkring.h"
 
-#define MODEL_ITEMS 256      /* that are remembered, the newest */
+#define MODEL_ITEMS 1024     /* that are remembered, the newest */
 #define MODEL_BOUNDS 32
 #define BATCH 3
 

@@ -304,7 +304,8 @@ request (struct actor *a, bool suspend)
                                    : BLKRING_SUSPEND_REQUESTED);
 
   m->requests++;
-  if (m->states & from)
+  /* The one before it may be acknowledged meanwhile. */
+  if (m->states & (from | opposite))
     m->states |= asked;
   if (w->actors[ACTOR_PRODUCER].busy)
     model_acknowledge (m);
@@ -314,8 +315,7 @@ request (struct actor *a, bool suspend)
   else if (errno == EAGAIN && before & opposite) {
     a->refused = true;
     m->states = before;
-    if (w->actors[ACTOR_PRODUCER].busy)
-      model_acknowledge (m);
+    model_acknowledge (m);
   }
   else
     failed (a);
@@ -395,7 +395,7 @@ op_is_possible (const struct world *w, enum op op)
   case OP_ADVANCE:
     return p->p && m->pushed > bounds_max (&m->ends);
   case OP_ATTACH_PRODUCER:
-    return !p->attached && !p->busy;
+    return !p->attached && !p->busy && !m->no_ring;
   case OP_RESTART_PRODUCER:
     return p->attached;
   case OP_FREE:
@@ -407,8 +407,7 @@ op_is_possible (const struct world *w, enum op op)
   case OP_DETACH_CONSUMER:
     return c->c;
   case OP_ATTACH_CONSUMER:
-    /* The lock keeps it out of a ring that is being made. */
-    return !c->attached && !(p->busy && p->op == OP_CREATE);
+    return !c->attached && !m->no_ring;
   case OP_RESTART_CONSUMER:
     return c->attached;
   case OP_CREATE:

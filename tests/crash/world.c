@@ -28,6 +28,41 @@ problem (struct world *w, const char *fmt, ...)
   va_end (args);
 }
 
+void
+note (struct world *w, const char *text)
+{
+  size_t used = strlen (w->trail);
+
+  /* Room for any text. */
+  if (used > sizeof w->trail - 64) {
+    used /= 2;
+    memmove (w->trail, w->trail + used, strlen (w->trail + used) + 1);
+    used = strlen (w->trail);
+  }
+  snprintf (w->trail + used, sizeof w->trail - used, "%s%s",
+            used ? "; " : "", text);
+}
+
+void
+note_decision (struct world *w, const struct decision *d)
+{
+  if (d->what == START)
+    note (w, op_names[d->op]);
+  else if (d->what == RESUME)
+    note (w, d->actor->number == ACTOR_PRODUCER ? "producer goes on"
+          : "consumer goes on");
+}
+
+void
+note_write (const struct port *port)
+{
+  static const char *const regions[] = { "", "head", "producer", "control",
+                                         "consumer", "data" };
+  struct actor *a = port->opaque;
+
+  note (a->world, regions[port->last]);
+}
+
 /*---------------------------------------------------------------------*/
 
 /* From an actor to the one who directs them. */

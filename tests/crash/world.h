@@ -62,6 +62,8 @@ struct world {
   uint64_t tick;             /* ns that each operation takes */
   bool alone;                /* nobody stops anywhere: setup, end */
   char problem[1024];        /* what is wrong; "" = nothing */
+  char trail[2048];          /* how it came to that, at least the last of
+                                it */
 
   /* How it goes on: who is next when 'actor' stops in the middle of an
    * operation, and (NULL) when nobody runs. */
@@ -89,6 +91,10 @@ extern void world_options (struct world *w,
                            struct blkring_attach_options *options);
 /* The actor's process is gone. */
 extern void actor_kill (struct actor *a);
+/* For the trail. */
+extern void note (struct world *w, const char *text);
+extern void note_decision (struct world *w, const struct decision *d);
+extern void note_write (const struct port *port);
 /* Keeps the first one. */
 extern void problem (struct world *w, const char *fmt, ...)
   __attribute__ ((format (printf, 2, 3)));
