@@ -61,6 +61,9 @@ f2_consumer_open (blkring_consumer *c)
   if (f2_records_init (&s->records, ring) == -1 ||
       f2_read_records (ring, &s->records) == -1)
     return -1;
+  if (!(f2_mine (c)->flags & F2_ENABLED))
+    return set_error (EINVAL, "consumer %u is disabled: enable it first",
+                      c->index);
   if (!c->observer && become_owner (c) == -1)
     return -1;
   c->position = c->popped = f2_mine (c)->position;

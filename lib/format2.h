@@ -73,6 +73,7 @@ struct f2_records {
   bool damaged[2 + F2_MAX_CONSUMERS];       /* the other one is not valid */
   unsigned char *buffer;     /* for the read, and for a write */
   size_t size;
+  uint64_t connection;       /* of the device, on which they were read */
 };
 
 struct f2_frame {
@@ -205,7 +206,7 @@ extern int f2_measure (blkring_producer *p, const struct iovec *items,
 extern int f2_write (blkring_producer *p, const struct iovec *items,
                      size_t nr, uint64_t needed, bool expose);
 extern int f2_expose (blkring_producer *p, uint64_t position);
-extern int f2_acknowledge (blkring_producer *p, bool suspend);
+extern int f2_acknowledge (blkring_producer *p);
 extern int f2_full (blkring_producer *p);
 
 /* format2-consumer.c */

@@ -174,9 +174,7 @@ load helpers
 
 @test "create --force with another SIZE leaves a ring in use alone" {
   new_ring 64K
-  input_pipe
-  start produce ring <input
-  eventually attached
+  idle_producer
   cp ring before
   fails 1 'ring: .*(attached|makes)' create --force ring 48K
   cmp ring before

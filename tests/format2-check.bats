@@ -337,7 +337,7 @@ END
   # A feature that is not known, and so forbids to write.
   poke ring 16 '\1'
   poke ring 4112 '\1'
-  seal 508 0 4096
+  seal ring 508 0 4096
   tool check ring
   [ "$status" = 2 ]
   fails 1 'ring: .*features.*write' check --repair=all ring

@@ -110,6 +110,18 @@ lines () {
   says 'ring: skipped 512 bytes, from position 1024 to 1536: ' || report
 }
 
+@test "and behind a second one" {
+  crashed_ring
+  flip $((data + 512 + 68))
+  flip $((data + 1536 + 68))
+  tool consume --salvage --until-empty ring
+  [ "$status" = 2 ]
+  [ "$(paste -sd ' ' out)" = '1 3 5' ]
+  lines_are err 2
+  grep -q 'skipped 512 bytes, from position 512 to 1024: ' err
+  grep -q 'skipped 512 bytes, from position 1536 to 2048: ' err
+}
+
 @test "free space, padding and earlier laps are nothing that can be damaged" {
   local at
   new_ring $((32768 + 4096)) --block-size=512

@@ -13,17 +13,17 @@ flip () {
 }
 
 # The CRC of the $2 bytes at each $1, $3 ..., which stands behind them, is
-# right again: seal LENGTH OFFSET...
+# right again: seal FILE LENGTH OFFSET...
 seal () {
   python3 -B -S - "$@" <<'EOF'
 import os, sys
 sys.path.insert(0, os.path.join(os.environ["abs_top_srcdir"], "tests"))
 from format2_decode import crc32c
-length = int(sys.argv[1])
-with open("ring", "r+b") as f:
+length = int(sys.argv[2])
+with open(sys.argv[1], "r+b") as f:
     f.seek(64)
     uuid = f.read(16)
-    for at in map(int, sys.argv[2:]):
+    for at in map(int, sys.argv[3:]):
         f.seek(at)
         crc = crc32c(uuid, f.read(length))
         f.seek(at + length)
@@ -36,7 +36,7 @@ stage () {
   [ "$(od -An -c -N 5 -j "$1" ring | tr -d ' ')" = 'BRFR001' ] ||
     fail "there is no exposed frame at byte $1"
   poke ring $(($1 + 4)) '\0'
-  seal 60 "$1"
+  seal ring 60 "$1"
 }
 
 # The records of kind 0 (producer), 1 (control), 2 + K (consumer): both copies
@@ -45,17 +45,22 @@ record () {
   echo $((8192 * (1 + $1)))
 }
 
-# Change them: forge KIND OFFSET BYTES...
+# Change them, each at once: forge KIND OFFSET BYTES...
 forge () {
-  local at
+  local at copy
   at=$(record "$1")
   shift
+  cp ring forged
   while [ $# -gt 0 ]; do
-    poke ring $((at + $1)) "$2"
-    poke ring $((at + 4096 + $1)) "$2"
+    poke forged $((at + $1)) "$2"
+    poke forged $((at + 4096 + $1)) "$2"
     shift 2
   done
-  seal 508 "$at" $((at + 4096))
+  seal forged 508 "$at" $((at + 4096))
+  for copy in "$at" $((at + 4096)); do
+    dd if=forged of=ring bs=512 skip=$((copy / 512)) seek=$((copy / 512)) \
+      count=1 conv=notrunc status=none
+  done
 }
 
 # The owner is on another host, and nobody knows whether it lives; with a

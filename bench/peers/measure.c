@@ -20,7 +20,6 @@
 
 #include "peers.h"
 
-#define MOST_BYTES (UINT64_C (160) << 20) /* that are put and not taken */
 #define WAKES 20             /* a round */
 #define BLOCK 4096
 
@@ -128,7 +127,7 @@ start_all (struct run *r)
     peer = t->results[i].peer;
     enter_new (peer->name);
     if (peer->start != NULL)
-      peer->start ();
+      peer->start (r->options->size);
     pair_start (&r->pairs[i], peer, t->length, t->batch);
     enter ("..");
   }
@@ -229,7 +228,7 @@ measure (const struct options *options, struct test *test)
   struct result *result;
   unsigned i, what;
 
-  r.most = MOST_BYTES / commit * test->batch;
+  r.most = options->size / 8 * 5 / commit * test->batch;
   for (i = 0; i < test->nr; ++i) {
     result = &test->results[i];
     for (what = 0; what < NR_WHATS; ++what) {
