@@ -228,15 +228,16 @@ pop_observed (blkring_consumer *c, const blkring_position *from,
 {
   const struct format *format = c->h.ring.format;
   struct saved_error error;
-  uint64_t at;
+  uint64_t at, before;
   ssize_t n;
   int tries, err;
 
   for (tries = 0; tries < OBSERVER_TRIES; ++tries) {
     if (format->consumer_look (c) == -1)
       return -1;
-    at = from ? *from : c->position;
-    if (at < c->position)
+    before = c->position;
+    at = from ? *from : before;
+    if (at < before)
       return check_from (c, at);
     n = pop_once (c, at, items, max);
     err = errno;
@@ -245,8 +246,11 @@ pop_observed (blkring_consumer *c, const blkring_position *from,
     save_error (&error);
     if (format->consumer_look (c) == -1)
       return -1;
-    if (c->position <= at)
-      return n == -1 ? restore_error (&error) : n;
+    /* On the way to 'at' it may have met what was freed meanwhile. */
+    if (n == -1 && c->position == before)
+      return restore_error (&error);
+    if (n != -1 && c->position <= at)
+      return n;
   }
   return set_error (EAGAIN, "the consumer is faster than this observer");
 }

@@ -212,7 +212,8 @@ service_check_data (struct request *rq)
   for (i = 0; i < rq->nr_pieces && r == 0; ++i)
     if (rq->pieces[i].live)
       r = check_live (rq, &rq->pieces[i]);
-  if (r == 0 && may_push && free_space && s->written.nr >= MAX_WRITTEN)
+  if (r == 0 && may_push && free_space && rq->kind != REQUEST_TRIM &&
+      s->written.nr >= MAX_WRITTEN)
     return refuse (rq, ENOSPC, "there are %u separate stretches of written "
                    "free space already: write what is pushed in one piece",
                    MAX_WRITTEN);

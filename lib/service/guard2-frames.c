@@ -66,62 +66,112 @@ find_start (const struct service *s, uint64_t *at, uint32_t *chain)
   }
 }
 
-int
-guard2_find_tail (struct service *s)
+/* Written by a producer that had been replaced. */
+static bool
+is_late (const struct f2_record *p, const struct f2_frame *f)
 {
-  const struct f2_record *p = &s->f2.records.record[F2_PRODUCER];
-  struct state2 *f = &s->f2;
-  const uint64_t known = f->exposed;
-  uint64_t at, where, size, items = 0, staged = 0;
-  bool exposed = true;
-  struct f2_frame frame;
+  return f->epoch < p->frame_epoch && f->position >= p->since;
+}
+
+/* What stands behind the last record: frames that are exposed, then frames
+ * that are staged. */
+struct tail {
+  uint64_t exposed, tail;
+  uint32_t exposed_chain, tail_chain;
+  uint64_t items, staged_items; /* 'items': of the exposed from 'known' on */
+  bool late;                 /* an exposed one that is late ends it */
+};
+
+static int
+walk_tail (struct service *s, uint64_t known, struct tail *t)
+{
+  const struct f2_records *rs = &s->f2.records;
+  const struct f2_record *p = &rs->record[F2_PRODUCER];
+  struct f2_frame f;
+  uint64_t at, end;
   uint32_t chain;
   int r;
 
   find_start (s, &at, &chain);
-  while ((r = guard2_read_frame (s, at, chain, true, &frame)) == 1) {
-    size = f2_frame_size (&s->ring, frame.length);
-    if (exposed && !(frame.flags & F2_PUBLISHED)) {
-      /* A producer that has gone will not expose it. */
-      if (p->flags & F2_CLEAN || frame.epoch != p->frame_epoch)
-        break;
-      exposed = false;
-      f->exposed = at;
-      f->exposed_chain = chain;
-    }
-    else if (!exposed && frame.flags & F2_PUBLISHED)
+  end = f2_lowest_frame (rs, at) + s->ring.capacity;
+  *t = (struct tail) { .exposed = at, .exposed_chain = chain };
+  while ((r = guard2_read_frame (s, at, chain, true, &f)) == 1 &&
+         f2_frame_size (&s->ring, f.length) <= end - at) {
+    const bool exposed = f.flags & F2_PUBLISHED;
+
+    if (is_late (p, &f)) {
+      t->late = exposed && at == t->exposed;
       break;
-    if (!exposed)
-      staged += frame.items;
-    else if (at >= known)
-      items += frame.items;
-    at += size;
-    chain = frame.crc;
+    }
+    /* No producer that has gone exposes what it staged; and nothing is
+     * exposed behind it. */
+    if (exposed ? at != t->exposed : (p->flags & F2_CLEAN) != 0)
+      break;
+    if (exposed)
+      t->items += at >= known ? f.items : 0;
+    else
+      t->staged_items += f.items;
+    at += f2_frame_size (&s->ring, f.length);
+    chain = f.crc;
+    if (exposed) {
+      t->exposed = at;
+      t->exposed_chain = chain;
+    }
   }
-  if (r == -1)
+  t->tail = at;
+  t->tail_chain = chain;
+  return r == -1 ? -1 : 0;
+}
+
+/* Does something say that the stream went on from here? */
+static int
+find_damage (struct service *s, const struct tail *t)
+{
+  const struct f2_records *rs = &s->f2.records;
+  const struct f2_record *p = &rs->record[F2_PRODUCER];
+  uint64_t where;
+  unsigned k;
+  int r = 0;
+
+  if (t->late && !(p->flags & F2_CLEAN))
+    r = 1;
+  for (k = F2_CONSUMER; k < rs->nr; ++k)
+    if (rs->record[k].flags & F2_ENABLED &&
+        rs->record[k].position > t->exposed)
+      r = 1;
+  return r ? r : f2_find_beyond (&s->ring, t->exposed, p->frame_epoch,
+                                 &where);
+}
+
+int
+guard2_find_tail (struct service *s)
+{
+  struct state2 *f = &s->f2;
+  const uint64_t known = f->exposed;
+  struct tail t;
+  int damaged;
+
+  if (walk_tail (s, known, &t) == -1)
     return -1;
-  if (exposed) {
-    f->exposed = at;
-    f->exposed_chain = chain;
-  }
-  f->tail = at;
-  f->tail_chain = chain;
-  f->staged_items = staged;
+  damaged = find_damage (s, &t);
+  if (damaged == -1)
+    return -1;
+  f->damaged = damaged;
+  f->exposed = t.exposed;
+  f->exposed_chain = t.exposed_chain;
+  f->tail = t.tail;
+  f->tail_chain = t.tail_chain;
+  f->staged_items = t.staged_items;
   /* Counts are since the service began. */
   if (f->known) {
-    s->pushed.items += items;
-    s->pushed.bytes += f->exposed - min_u64 (known, f->exposed);
+    s->pushed.items += t.items;
+    s->pushed.bytes += t.exposed - min_u64 (known, t.exposed);
   }
   f->known = true;
-  r = f2_find_beyond (&s->ring, f->exposed, p->frame_epoch, &where);
-  if (r == -1)
-    return -1;
-  f->damaged = r == 1;
   if (f->damaged)
-    service_log (s, BLKRING_LOG_ERROR, "%s: there is no valid frame at "
-                 "position %" PRIu64 ", but one that came later at %" PRIu64
-                 ": nothing can be pushed; blkring-img check says more",
-                 blkring_device_name (s->device), f->exposed, where);
+    service_log (s, BLKRING_LOG_ERROR, "%s: the stream is damaged at position "
+                 "%" PRIu64 ", and nothing can be pushed: blkring-img check "
+                 "says more", blkring_device_name (s->device), f->exposed);
   return 0;
 }
 
@@ -397,19 +447,39 @@ guard2_finish_frames (struct request *rq)
 {
   struct service *s = rq->client->service;
   struct state2 *f = &s->f2;
-  int r;
+  int r = 0;
 
+  if (f->damaged || s->unknown)
+    return 0;
+  f->finishing++;
   while (f->committing)
     pthread_cond_wait (&s->changed, &s->lock);
-  if (f->damaged || s->unknown ||
-      intervals_covered (&s->written, f->tail, f->tail + F2_HEADER)
-      < f->tail + F2_HEADER)
-    return 0;
   f->committing = true;
-  do
+  f->commit_end = f->tail;
+  while (intervals_covered (&s->written, f->tail, f->tail + F2_HEADER)
+         == f->tail + F2_HEADER) {
     r = finish_one (rq);
-  while (r == 1);
+    if (r != 1)
+      break;
+  }
   f->committing = false;
+  f->finishing--;
   pthread_cond_broadcast (&s->changed);
-  return r;
+  return r == -1 ? -1 : 0;
+}
+
+void
+guard2_wait_for_frames (struct request *rq, uint64_t position)
+{
+  struct service *s = rq->client->service;
+  struct state2 *f = &s->f2;
+
+  if (position > f->tail && position - f->tail > s->ring.capacity)
+    return;
+  do {
+    service_wait_for_data (s, rq, f->tail, position);
+    if (f->finishing == 0)
+      return;
+    pthread_cond_wait (&s->changed, &s->lock);
+  } while (f->exposed < position);
 }

@@ -242,11 +242,9 @@ check_moved (struct request *rq, struct unit *u)
   const unsigned k = u->kind - F2_CONSUMER;
   const struct f2_record *r = &u->record, old = *guard2_record (s, u->kind);
   const struct f2_record *p = guard2_record (s, F2_PRODUCER);
-  const uint64_t exposed = s->f2.exposed, published = p->position;
-  const uint32_t published_chain = p->chain;
   const uint64_t old_index = s->f2.index[k];
-  uint32_t chain = old.chain;
-  uint64_t items = 0;
+  uint64_t exposed, published, items = 0;
+  uint32_t published_chain, chain = old.chain;
   int found;
 
   u->index = old_index;
@@ -254,6 +252,11 @@ check_moved (struct request *rq, struct unit *u)
     return 0;
   if (r->position < old.position || r->frame < old.frame)
     return refuse_position (rq, u, "that goes back");
+  if (r->position > s->f2.exposed)
+    guard2_wait_for_frames (rq, r->position);
+  exposed = s->f2.exposed;
+  published = p->position;
+  published_chain = p->chain;
   if (r->position > exposed || r->frame > r->position)
     return refuse_position (rq, u, r->position > exposed ? "that passes what "
                             "is exposed" : "that is before the frame");

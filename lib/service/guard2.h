@@ -45,6 +45,9 @@ extern int guard2_check_frames (struct request *rq);
 /* Frames that are complete now, though they came in several requests.
  * Gives up the lock. */
 extern int guard2_finish_frames (struct request *rq);
+/* A frame can be read before its request is answered: wait for those that
+ * are on their way to this position. */
+extern void guard2_wait_for_frames (struct request *rq, uint64_t position);
 
 /* guard2-records.c */
 extern struct f2_record *guard2_record (struct service *s, unsigned kind);

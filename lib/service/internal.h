@@ -154,6 +154,7 @@ struct state2 {
                                 position */
   bool known;                /* it was learnt before */
   bool damaged;              /* at the tail */
+  unsigned finishing;        /* requests that may complete a frame */
   bool committing;           /* a frame that came in parts is looked at … */
   uint64_t commit_end;       /* … which ends here */
 };
