@@ -135,7 +135,7 @@ load nbdkit
   [ "$(stat -c %s ring)" = $((2 << 20)) ]
   cp ring before
   serve ring create=5M
-  is items 10 "$uri"
+  export_is items 10
   stop_server
   cmp ring before
   refused 'size of 100 bytes is too small' new create=100
@@ -149,7 +149,7 @@ load nbdkit
   options=(-r)
   serve ring
   nbdinfo --json "$uri" | jq -e '.exports[0].is_read_only'
-  is items 10 "$uri"
+  export_is items 10
   # shellcheck disable=SC2046
   frame $(seq 10) | cmp - <(contents "$uri")
   tool consume --until-empty "$uri"

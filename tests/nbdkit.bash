@@ -115,7 +115,16 @@ status_of () {
   nbdcopy "${2-$status_uri}" - | jq -r "$1"
 }
 status_is () {
-  [ "$(status_of "$1" "${3-$status_uri}")" = "$2" ]
+  local found
+  found=$(status_of "$1" "${3-$status_uri}")
+  [ "$found" = "$2" ] || fail "$1 is $found, not $2"
+}
+
+# A value of info, through the server: KEY VALUE [URI]
+export_is () {
+  local found
+  found=$(field "$1" "${3-$uri}")
+  [ "$found" = "$2" ] || fail "$1 is $found, not $2"
 }
 
 # So many lines of the log match.
