@@ -240,6 +240,10 @@ open_service (struct backing *b, const struct service_options *options)
   learn_geometry (b, next);
   if (check_own_contexts (b) == -1)
     return -1;
+  if (!(b->geometry.flags & BLKRING_DEVICE_FUA) &&
+      b->geometry.flags & BLKRING_DEVICE_NO_FLUSH)
+    nbdkit_error ("warning: what is below has neither flush nor FUA: it "
+                  "cannot make writes durable");
   o.device_opaque = b;
   if (next->can_zero (next) != NBDKIT_ZERO_NONE)
     o.device_ops.zero = zero_below;

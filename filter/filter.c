@@ -35,6 +35,8 @@ static bool named_exports;
 /* Else the default export's, from the start to the end. */
 static struct backing *default_backing;
 
+static const char prefix[] = "blkring-";
+
 static void
 blkring_load (void)
 {
@@ -57,7 +59,6 @@ static int
 blkring_config (nbdkit_next_config *next, nbdkit_backend *nxdata,
                 const char *key, const char *value)
 {
-  static const char prefix[] = "blkring-";
   int r;
 
   if (strncmp (key, prefix, sizeof prefix - 1) != 0) {
@@ -68,7 +69,7 @@ blkring_config (nbdkit_next_config *next, nbdkit_backend *nxdata,
   }
   if (strcmp (key, "blkring-exports") == 0)
     return set_exports (value);
-  r = glue_config (&options, key + sizeof prefix - 1, value);
+  r = glue_config (&options, prefix, key + sizeof prefix - 1, value);
   if (r == 0)
     nbdkit_error ("unknown parameter: %s (nbdkit --filter=blkring --help "
                   "PLUGIN lists them)", key);
@@ -79,7 +80,7 @@ static int
 blkring_config_complete (nbdkit_next_config_complete *next,
                          nbdkit_backend *nxdata)
 {
-  if (glue_config_complete (&options) == -1)
+  if (glue_config_complete (&options, prefix) == -1)
     return -1;
   return next (nxdata);
 }
@@ -136,11 +137,14 @@ blkring_list_exports (nbdkit_next_list_exports *next, nbdkit_backend *nxdata,
                       int readonly, int is_tls,
                       struct nbdkit_exports *exports)
 {
-  struct nbdkit_exports *below = nbdkit_exports_new ();
+  struct nbdkit_exports *below;
   size_t i;
   int r;
 
   (void) is_tls;
+  if (!named_exports)
+    return add_views (exports, "");
+  below = nbdkit_exports_new ();
   if (below == NULL)
     return -1;
   r = next (nxdata, readonly, below);
@@ -155,25 +159,42 @@ blkring_default_export (nbdkit_next_default_export *next,
                         nbdkit_backend *nxdata, int readonly, int is_tls)
 {
   (void) is_tls;
-  return next (nxdata, readonly);
+  return named_exports ? next (nxdata, readonly) : "";
 }
 
 /*---------------------------------------------------------------------*/
+
+/* Most plugins serve the same under any name: were each a ring of its own,
+ * none of them would know what the others let in. */
+static int
+check_name (const char *exportname, size_t length)
+{
+  if (named_exports || length == 0)
+    return 0;
+  nbdkit_error ("there is no export \"%s\": the ring is the default export, "
+                "and its state is \"status\"", exportname);
+  errno = ENOENT;
+  return -1;
+}
 
 static void *
 blkring_open (nbdkit_next_open *next, nbdkit_context *context, int readonly,
               const char *exportname, int is_tls)
 {
-  struct connection *c = calloc (1, sizeof *c);
+  struct connection *c;
   size_t length;
+  const char *view = service_split_name (exportname, &length);
 
   (void) is_tls;
+  if (check_name (exportname, length) == -1)
+    return NULL;
+  c = calloc (1, sizeof *c);
   if (c == NULL) {
     nbdkit_error ("out of memory");
     return NULL;
   }
   c->backend = nbdkit_context_get_backend (context);
-  c->view = service_split_name (exportname, &length);
+  c->view = view;
   c->name = nbdkit_strndup_intern (exportname, length);
   glue_peer (c->peer, sizeof c->peer);
   if (c->name == NULL || next (context, readonly, c->name) == -1) {

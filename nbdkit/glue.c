@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -21,10 +22,28 @@
 
 #include "glue.h"
 
-static int
-parse_switch (const char *value, bool *on)
+/* nbdkit's own message would not say which parameter is wrong. */
+int
+glue_parse_switch (const char *prefix, const char *key, const char *value)
 {
-  int r = nbdkit_parse_bool (value);
+  static const char *const yes[] = { "on", "true", "yes", "1" };
+  static const char *const no[] = { "off", "false", "no", "0" };
+  size_t i;
+
+  for (i = 0; i < sizeof yes / sizeof yes[0]; ++i) {
+    if (strcasecmp (value, yes[i]) == 0)
+      return 1;
+    if (strcasecmp (value, no[i]) == 0)
+      return 0;
+  }
+  nbdkit_error ("%s%s=%s: either 'on' or 'off'", prefix, key, value);
+  return -1;
+}
+
+static int
+set_switch (const char *prefix, const char *key, const char *value, bool *on)
+{
+  int r = glue_parse_switch (prefix, key, value);
 
   if (r == -1)
     return -1;
@@ -33,7 +52,8 @@ parse_switch (const char *value, bool *on)
 }
 
 static int
-parse_seconds (const char *key, const char *value, uint64_t *ns)
+parse_seconds (const char *prefix, const char *key, const char *value,
+               uint64_t *ns)
 {
   char *end;
   double seconds;
@@ -41,8 +61,8 @@ parse_seconds (const char *key, const char *value, uint64_t *ns)
   errno = 0;
   seconds = strtod (value, &end);
   if (end == value || *end || errno || !(seconds >= 0.1 && seconds <= 1e6)) {
-    nbdkit_error ("%s=%s: a number of seconds from 0.1 to 1000000 is needed",
-                  key, value);
+    nbdkit_error ("%s%s=%s: a number of seconds from 0.1 to 1000000 is "
+                  "needed", prefix, key, value);
     return -1;
   }
   *ns = seconds * 1e9;
@@ -50,45 +70,46 @@ parse_seconds (const char *key, const char *value, uint64_t *ns)
 }
 
 static int
-parse_format (const char *value, unsigned *format)
+parse_format (const char *prefix, const char *value, unsigned *format)
 {
-  if (nbdkit_parse_unsigned ("format", value, format) == -1)
-    return -1;
-  if (*format == 1 || *format == 2)
+  if ((value[0] == '1' || value[0] == '2') && value[1] == '\0') {
+    *format = value[0] - '0';
     return 1;
-  nbdkit_error ("format=%s: there are formats 1 and 2", value);
+  }
+  nbdkit_error ("%sformat=%s: there are formats 1 and 2", prefix, value);
   return -1;
 }
 
 int
-glue_config (struct service_options *o, const char *key, const char *value)
+glue_config (struct service_options *o, const char *prefix, const char *key,
+             const char *value)
 {
   if (strcmp (key, "guard") == 0)
-    return parse_switch (value, &o->guard);
+    return set_switch (prefix, key, value, &o->guard);
   if (strcmp (key, "sync") == 0)
-    return parse_switch (value, &o->sync);
+    return set_switch (prefix, key, value, &o->sync);
   if (strcmp (key, "format") == 0)
-    return parse_format (value, &o->format);
+    return parse_format (prefix, value, &o->format);
   if (strcmp (key, "owner-timeout") == 0)
-    return parse_seconds (key, value, &o->owner_timeout);
+    return parse_seconds (prefix, key, value, &o->owner_timeout);
   if (strcmp (key, "create") != 0)
     return 0;
   if (strcmp (value, "blank") == 0) {
     o->create_blank = true;
     return 1;
   }
-  nbdkit_error ("create=%s: the only value is 'blank', which makes a ring on "
-                "a device that holds nothing", value);
+  nbdkit_error ("%screate=%s: the only value is 'blank', which makes a ring "
+                "on a device that holds nothing", prefix, value);
   return -1;
 }
 
 int
-glue_config_complete (const struct service_options *o)
+glue_config_complete (const struct service_options *o, const char *prefix)
 {
   if (o->format == 0 || o->create_blank)
     return 0;
-  nbdkit_error ("the format is that of a ring to make: say create=blank too; "
-                "that of an existing ring is found out");
+  nbdkit_error ("%sformat is that of a ring to make: say %screate=blank too; "
+                "that of an existing ring is found out", prefix, prefix);
   return -1;
 }
 

@@ -21,11 +21,16 @@
 
 /* A parameter without the prefix: 1 when it is one of the service's, 0 when
  * it is not known, -1 when its value is wrong, which was reported. */
-extern int glue_config (struct service_options *options, const char *key,
-                        const char *value);
+extern int glue_config (struct service_options *options, const char *prefix,
+                        const char *key, const char *value);
+
+/* on = 1, off = 0, -1 when it is neither, which was reported. */
+extern int glue_parse_switch (const char *prefix, const char *key,
+                              const char *value);
 
 /* Once all parameters are known: -1 when they contradict each other. */
-extern int glue_config_complete (const struct service_options *options);
+extern int glue_config_complete (const struct service_options *options,
+                                 const char *prefix);
 
 /* For service_options.log; debug messages appear with -v. */
 extern void glue_log (void *opaque, enum blkring_log_level level,

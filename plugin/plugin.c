@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define NBDKIT_API_VERSION 2
 #include <nbdkit-plugin.h>
@@ -62,13 +63,32 @@ set_file (const char *key, const char *value)
 static int
 set_size (const char *value)
 {
-  int64_t size = nbdkit_parse_size (value);
+  int64_t size;
 
+  if (value[0] < '0' || value[0] > '9') {
+    nbdkit_error ("create=%s: either the size of a file to make, as 64M, or "
+                  "'blank', for a ring on a device that holds nothing",
+                  value);
+    return -1;
+  }
+  size = nbdkit_parse_size (value);
   if (size == -1)
     return -1;
   open_options.flags |= BLKRING_OPEN_CREATE | BLKRING_OPEN_EXCLUSIVE;
   open_options.size = size;
   options.create_blank = true;
+  return 0;
+}
+
+static int
+set_direct (const char *value)
+{
+  int r = glue_parse_switch ("", "direct", value);
+
+  if (r == -1)
+    return -1;
+  open_options.flags &= ~(BLKRING_OPEN_DIRECT | BLKRING_OPEN_BUFFERED);
+  open_options.flags |= r ? BLKRING_OPEN_DIRECT : BLKRING_OPEN_BUFFERED;
   return 0;
 }
 
@@ -81,15 +101,9 @@ plugin_config (const char *key, const char *value)
     return set_file (key, value);
   if (strcmp (key, "create") == 0 && strcmp (value, "blank") != 0)
     return set_size (value);
-  if (strcmp (key, "direct") == 0) {
-    r = nbdkit_parse_bool (value);
-    if (r == -1)
-      return -1;
-    open_options.flags &= ~(BLKRING_OPEN_DIRECT | BLKRING_OPEN_BUFFERED);
-    open_options.flags |= r ? BLKRING_OPEN_DIRECT : BLKRING_OPEN_BUFFERED;
-    return 0;
-  }
-  r = glue_config (&options, key, value);
+  if (strcmp (key, "direct") == 0)
+    return set_direct (value);
+  r = glue_config (&options, "", key, value);
   if (r == 0)
     nbdkit_error ("unknown parameter: %s (nbdkit blkring --help lists them)",
                   key);
@@ -103,7 +117,7 @@ plugin_config_complete (void)
     nbdkit_error ("what to serve is missing: file=FILENAME or nbd=URI");
     return -1;
   }
-  return glue_config_complete (&options);
+  return glue_config_complete (&options, "");
 }
 
 #define plugin_config_help \
@@ -137,12 +151,13 @@ plugin_dump (void)
 
 /* 'create=SIZE' says nothing about a file that is there. */
 static blkring_device *
-open_device (void)
+open_device (bool *made)
 {
   struct blkring_open_options o = open_options;
   const unsigned create = BLKRING_OPEN_CREATE | BLKRING_OPEN_EXCLUSIVE;
   blkring_device *d = blkring_device_open (file, &o);
 
+  *made = d && o.flags & BLKRING_OPEN_CREATE;
   if (d == NULL && errno == EEXIST && o.flags & BLKRING_OPEN_CREATE) {
     o.flags &= ~create;
     o.size = 0;
@@ -160,11 +175,21 @@ open_device (void)
 static int
 plugin_get_ready (void)
 {
-  device = open_device ();
-  if (device == NULL)
-    return glue_error (), -1;
+  bool made;
+
+  device = open_device (&made);
+  if (device == NULL) {
+    nbdkit_error ("%s: %s", file, blkring_get_error ());
+    return -1;
+  }
   service = service_open (device, &options);
-  return service ? 0 : (glue_error (), -1);
+  if (service)
+    return 0;
+  glue_error ();
+  /* The size may be one that no ring fits. */
+  if (made)
+    unlink (file);
+  return -1;
 }
 
 static int
