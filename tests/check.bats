@@ -72,14 +72,15 @@ load helpers
   ring_of 1 2 3
   input_pipe
   start produce ring <input
-  eventually attached
+  echo 4 >&5
+  eventually is items 4
   for what in leaks all; do
     fails 1 'ring: .*producer' check --repair=$what ring
   done
   exec 5>&-
   finish
   start consume ring >copy
-  eventually lines_are copy 3
+  eventually lines_are copy 4
   eventually is items 0
   for what in leaks all; do
     fails 1 'ring: .*consumer' check --repair=$what ring
