@@ -48,6 +48,7 @@ struct common {
   bool quiet, verbose, trace;
   uint32_t sector_size;      /* 0 = find out */
   unsigned consumer;         /* which one */
+  bool has_consumer;         /* the user said which */
   uint64_t largest_item;     /* bytes, 0 = the library's default */
   unsigned direct;           /* BLKRING_OPEN_DIRECT, _BUFFERED or 0 */
   char queue[256], client[256];
