@@ -138,6 +138,26 @@ state_of (const struct f1_pointers *v)
   return v->producer.flag ? BLKRING_RESUME_REQUESTED : BLKRING_RUNNING;
 }
 
+/* The two flags are in two sectors, and need not be of one moment: a producer
+ * that is about to resume, and a consumer that has asked to suspend since,
+ * look like a ring that is suspended.  It was, if the producer's flag still
+ * says so behind a read of the consumer's. */
+static int
+confirm_state (const struct ring *ring, const struct f1_pointers *v,
+               enum blkring_state *state)
+{
+  struct f1_pointers again;
+
+  *state = state_of (v);
+  if (*state != BLKRING_SUSPENDED)
+    return 0;
+  if (load (ring, &again, NULL, NULL) == -1)
+    return -1;
+  if (!again.producer.flag)
+    *state = state_of (&again);
+  return 0;
+}
+
 static int
 inspect_once (const struct ring *ring, unsigned flags,
               struct blkring_info *info)
@@ -155,7 +175,8 @@ inspect_once (const struct ring *ring, unsigned flags,
   info->used = v.producer.position - v.consumer.position;
   info->free = ring->capacity - info->used;
   info->largest_item = ring->largest_item;
-  info->state = state_of (&v);
+  if (confirm_state (ring, &v, &info->state) == -1)
+    return -1;
   if (flags & BLKRING_INSPECT_POINTERS)
     return 0;
   return walk (ring, v.consumer.position, v.producer.position, info);

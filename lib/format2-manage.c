@@ -86,7 +86,7 @@ set_enabled (const struct ring *ring, struct f2_records *rs, unsigned index,
   if (((c->flags & F2_ENABLED) != 0) == on)
     return 0;
   if (check_producer_rests (ring, rs, locked) == -1 ||
-      f2_check_owner (c, "consumer", is_shared (ring), false) == -1)
+      f2_check_owner (ring, c, "consumer", false) == -1)
     return -1;
   if (!on && disable (rs, c) == -1)
     return -1;
@@ -141,12 +141,12 @@ check_nobody_is_there (const struct ring *ring)
   if (r == -1 && errno == EBADMSG)
     r = 0;
   else
-    for (k = 0; k < rs.nr && r == 0; ++k)
+    for (k = 0; k < rs.nr && r != -1; ++k)
       if (k != F2_CONTROL)
-        r = f2_check_owner (&rs.record[k], k == F2_PRODUCER ? "producer"
-                            : "consumer", is_shared (ring), false);
+        r = f2_check_owner (ring, &rs.record[k], k == F2_PRODUCER ? "producer"
+                            : "consumer", false);
   f2_records_free (&rs);
-  return r;
+  return r == -1 ? -1 : 0;
 }
 
 static void

@@ -7,7 +7,7 @@ _blkring_img ()
   local subcommands="create info check map produce consume consumer dump
     suspend resume state erase"
   local common="--quiet --verbose --trace --sector-size= --direct= --queue=
-    --client= --largest-item= --help"
+    --client= --largest-item= --timeout= --reconnect= --help"
   local cur=${COMP_WORDS[COMP_CWORD]} prev="" words="" own=""
 
   # "--option=value" comes as three words.

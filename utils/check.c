@@ -32,7 +32,7 @@ report (void *opaque, const struct blkring_finding *finding)
        "offset", (json_int_t) finding->offset,
        "message", json_text (finding->message)));
   else
-    printf ("%s: %soffset %" PRIu64 ": %s\n", c->common.ring,
+    printf ("%s: %soffset %" PRIu64 ": %s\n", c->common.name,
             leak ? "leak: " : "", finding->offset, finding->message);
 }
 
@@ -46,7 +46,7 @@ report_repair (void *opaque, const struct blkring_finding *finding)
       ("{sI so}", "offset", (json_int_t) finding->offset,
        "message", json_text (finding->message)));
   else
-    printf ("%s: repaired: offset %" PRIu64 ": %s\n", c->common.ring,
+    printf ("%s: repaired: offset %" PRIu64 ": %s\n", c->common.name,
             finding->offset, finding->message);
 }
 
@@ -57,7 +57,7 @@ print_result (struct check *c)
 
   if (c->findings) {
     json = json_pack ("{so si si sO}",
-                      "filename", json_text (c->common.ring),
+                      "filename", json_text (c->common.name),
                       "corruptions", c->corruptions, "leaks", c->leaks,
                       "findings", c->findings);
     if (json && c->repair)
@@ -67,9 +67,9 @@ print_result (struct check *c)
   if (c->common.quiet)
     return STATUS_DONE;
   if (c->corruptions == 0)
-    printf ("%s: no errors were found\n", c->common.ring);
+    printf ("%s: no errors were found\n", c->common.name);
   else
-    printf ("%s: %d error%s found\n", c->common.ring, c->corruptions,
+    printf ("%s: %d error%s found\n", c->common.name, c->corruptions,
             c->corruptions == 1 ? " was" : "s were");
   return STATUS_DONE;
 }

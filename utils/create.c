@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "img.h"
+#include "uri.h"
 
 struct create {
   struct common common;
@@ -29,7 +30,8 @@ open_or_make (struct create *c)
 
   if (!c->has_size)
     return open_ring (&c->common, BLKRING_OPEN_EXCLUSIVE, 0);
-  c->made_file = stat (c->common.ring, &st) == -1 && errno == ENOENT;
+  c->made_file = !uri_is_nbd (c->common.ring) &&
+    stat (c->common.ring, &st) == -1 && errno == ENOENT;
   flags = BLKRING_OPEN_CREATE;
   if (c->made_file)
     flags |= BLKRING_OPEN_EXCLUSIVE;
@@ -102,7 +104,7 @@ report (const struct create *c, blkring_device *device, int kept)
   if (c->common.quiet)
     return STATUS_DONE;
   printf ("%s: %s, format %u, %s of %" PRIu32 " bytes, %" PRIu64
-          " bytes for items\n", c->common.ring,
+          " bytes for items\n", c->common.name,
           kept ? "holds a ring already, which was kept" : "created",
           info.format, info.format == 1 ? "sectors" : "blocks",
           info.format == 1 ? info.sector_size : info.block_size,

@@ -105,7 +105,7 @@ print_human (const struct common *common, struct blkring_info *i)
 {
   const double percent = 100.0 * i->used / i->capacity;
 
-  printf ("ring: %s\n", common->ring);
+  printf ("ring: %s\n", common->name);
   printf ("format: %u\n", i->format);
   printf ("sector size: %" PRIu32 " bytes\n", i->sector_size);
   printf ("capacity: %" PRIu64 " bytes\n", i->capacity);
@@ -192,7 +192,7 @@ print_as_json (const struct common *common, const struct blkring_info *i)
   snprintf (format, sizeof format, "%u", i->format);
   json = json_pack
     ("{so ss sI sI sI sI sI sI sI sI sI sI sI ss so so}",
-     "filename", json_text (common->ring),
+     "filename", json_text (common->name),
      "format", format,
      "sector-size", (json_int_t) i->sector_size,
      "capacity", (json_int_t) i->capacity,

@@ -84,7 +84,9 @@ wait_for_all (void)
 int
 main (int argc, char *argv[])
 {
-  struct options options = { .dir = ".", .seconds = 0.1, .rounds = 11 };
+  struct options options = {
+    .dir = ".", .size = UINT64_C (256) << 20, .seconds = 0.03, .rounds = 41,
+  };
   const pid_t parent = getpid ();
   sigset_t set, before;
   int status = 0, signo;

@@ -3,9 +3,9 @@
  * blkring-peers: the tests.
  *
  * All peers are open as long as a test lasts.  Each round measures one after
- * the other, and begins with another one, so that all see the same disk in
- * the same mood.  The first round is to warm up, and does not count: by then
- * each has written its files as far as it will need them.
+ * the other, for a short time, and begins with another one, so that all see
+ * the same disk in the same mood.  The first round is to warm up, and does
+ * not count: by then each has written its files as far as it will need them.
  */
 
 #include <config.h>
@@ -20,8 +20,7 @@
 
 #include "peers.h"
 
-#define MOST_BYTES (UINT64_C (160) << 20) /* that are put and not taken */
-#define WAKES 20             /* a round */
+#define WAKES 5              /* a round */
 #define BLOCK 4096
 
 struct run {
@@ -29,6 +28,7 @@ struct run {
   struct test *test;
   struct pair pairs[MAX_PEERS];
   uint64_t most;             /* items */
+  uint64_t untaken[MAX_PEERS];
   double *from_begin[MAX_PEERS], *from_return[MAX_PEERS];
 };
 
@@ -128,7 +128,7 @@ start_all (struct run *r)
     peer = t->results[i].peer;
     enter_new (peer->name);
     if (peer->start != NULL)
-      peer->start ();
+      peer->start (r->options->size);
     pair_start (&r->pairs[i], peer, t->length, t->batch);
     enter ("..");
   }
@@ -159,19 +159,26 @@ rate (uint64_t items, uint64_t begin, uint64_t end)
   return items / ((end - begin) / 1e9);
 }
 
-/* In 'rates', items per second. */
-static void
-run_peer (struct run *r, unsigned i, double rates[NR_WHATS])
+/* Items per second.  A take is of what the last put left. */
+static double
+run_peer (struct run *r, unsigned i, enum what what)
 {
   struct pair *pair = &r->pairs[i];
   const double seconds = r->options->seconds;
-  struct done put = pair_put (pair, seconds, r->most), taken;
+  struct done put, taken;
 
-  rates[PUT] = rate (put.items, put.begin, put.end);
-  taken = pair_take (pair, put.items);
-  rates[TAKE] = rate (taken.items, taken.begin, taken.end);
-  pair_both (pair, seconds, r->most, &put, &taken);
-  rates[BOTH] = rate (taken.items, put.begin, taken.end);
+  switch (what) {
+  case PUT:
+    put = pair_put (pair, seconds, r->most);
+    r->untaken[i] = put.items;
+    return rate (put.items, put.begin, put.end);
+  case TAKE:
+    taken = pair_take (pair, r->untaken[i]);
+    return rate (taken.items, taken.begin, taken.end);
+  default:
+    pair_both (pair, seconds, r->most, &put, &taken);
+    return rate (taken.items, put.begin, taken.end);
+  }
 }
 
 static void
@@ -182,23 +189,25 @@ measure_wakes (struct run *r, unsigned i, unsigned round)
                r->from_return[i] + round * WAKES);
 }
 
+/* The same work of all peers lies close together. */
 static void
 measure_rounds (struct run *r)
 {
   const unsigned nr = r->test->nr;
-  double rates[NR_WHATS];
   unsigned round, what, i, k;
 
-  for (i = 0; i < nr; ++i)
-    run_peer (r, i, rates);
-  for (round = 0; round < r->options->rounds; ++round)
-    for (k = 0; k < nr; ++k) {
-      i = (k + round) % nr;
-      run_peer (r, i, rates);
-      for (what = 0; what < NR_WHATS; ++what)
-        r->test->results[i].rate[what].rounds[round] = rates[what];
+  for (what = 0; what < NR_WHATS; ++what)
+    for (i = 0; i < nr; ++i)
+      run_peer (r, i, what);
+  for (round = 0; round < r->options->rounds; ++round) {
+    for (what = 0; what < NR_WHATS; ++what)
+      for (k = 0; k < nr; ++k) {
+        i = (k + round) % nr;
+        r->test->results[i].rate[what].rounds[round] = run_peer (r, i, what);
+      }
+    for (i = 0; i < nr; ++i)
       measure_wakes (r, i, round);
-    }
+  }
 }
 
 static void
@@ -229,7 +238,7 @@ measure (const struct options *options, struct test *test)
   struct result *result;
   unsigned i, what;
 
-  r.most = MOST_BYTES / commit * test->batch;
+  r.most = options->size / 8 * 5 / commit * test->batch;
   for (i = 0; i < test->nr; ++i) {
     result = &test->results[i];
     for (what = 0; what < NR_WHATS; ++what) {

@@ -12,17 +12,19 @@
 #include "peers.h"
 
 #define MAX_ROUNDS 10000
+#define MAX_SIZE 1024        /* MiB */
 
 static const char usage[] =
   "Usage: blkring-peers [OPTION]...\n"
   "Compare the speed of a ring with that of other durable queues.\n"
   "\n"
   "  --dir=DIR            where to make a directory for the files of all [.]\n"
+  "  --size=MIB           of a ring; five eighths may be untaken [256]\n"
   "  --peers=NAME,...     which others to measure [all]:\n"
   "                       blkring-direct,blkring-1,bare,sqlite,lmdb,redis,\n"
   "                       beanstalkd\n"
-  "  --seconds=F          time of each test in each round [0.1]\n"
-  "  --rounds=N           rounds, of which the medians are taken [11]\n"
+  "  --seconds=F          time of each test in each round [0.03]\n"
+  "  --rounds=N           rounds, of which the medians are taken [41]\n"
   "  --help\n";
 
 static void
@@ -54,6 +56,7 @@ parse_options (int argc, char *argv[], struct options *o)
     { "peers", required_argument, NULL, 'p' },
     { "rounds", required_argument, NULL, 'r' },
     { "seconds", required_argument, NULL, 's' },
+    { "size", required_argument, NULL, 'S' },
     { "help", no_argument, NULL, 'h' },
     { NULL, 0, NULL, 0 },
   };
@@ -66,6 +69,9 @@ parse_options (int argc, char *argv[], struct options *o)
     case 'r': o->rounds = parse_number ("rounds", optarg, 1, MAX_ROUNDS);
       break;
     case 's': o->seconds = parse_seconds (optarg); break;
+    case 'S':
+      o->size = (uint64_t) parse_number ("size", optarg, 8, MAX_SIZE) << 20;
+      break;
     case 'h': print_and_exit (usage);
     default: fail ("see blkring-peers --help");
     }

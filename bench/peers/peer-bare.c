@@ -19,7 +19,7 @@
 
 #define NAME "bare"
 #define BLOCK 4096
-#define SIZE (UINT64_C (256) << 20) /* the first block is the taker's */
+#define CHUNK 65536          /* of writing the file, as of a ring's */
 
 struct handle {
   int fd;
@@ -28,19 +28,20 @@ struct handle {
 };
 
 static struct {
+  uint64_t size;             /* of the file; its first block is the taker's */
   size_t length, commit;     /* of an item, and of all of a commit, bytes */
   volatile uint64_t commits;
 } *shared;
 
 static void
-start (void)
+start (uint64_t size)
 {
-  char *zeros = allocate (BLOCK);
+  char *zeros = allocate (CHUNK);
   const int fd = open (NAME, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
   uint64_t done;
 
-  for (done = 0; done < SIZE; done += BLOCK)
-    if (write (fd, zeros, BLOCK) != BLOCK)
+  for (done = 0; done < size; done += CHUNK)
+    if (write (fd, zeros, CHUNK) != CHUNK)
       fail_errno (NAME);
   if (fsync (fd) == -1 || close (fd) == -1)
     fail_errno (NAME);
@@ -49,6 +50,7 @@ start (void)
                  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (shared == MAP_FAILED)
     fail_errno ("mmap");
+  shared->size = size;
 }
 
 static void
@@ -83,7 +85,7 @@ write_durably (struct handle *h, size_t count, off_t offset)
 static off_t
 next_offset (struct handle *h)
 {
-  return BLOCK + h->next++ % ((SIZE - BLOCK) / shared->commit)
+  return BLOCK + h->next++ % ((shared->size - BLOCK) / shared->commit)
     * shared->commit;
 }
 

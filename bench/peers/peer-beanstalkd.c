@@ -62,12 +62,13 @@ is_ready (void)
 }
 
 static void
-start (void)
+start (uint64_t size)
 {
   char *argv[] = {
     "beanstalkd", "-b", ".", "-f0", "-l", "unix:" SOCKET, NULL,
   };
 
+  (void) size;
   server_start (&server, argv);
   server_wait (&server, is_ready);
 }

@@ -12,7 +12,6 @@
 #include "peers.h"
 
 #define NAME "ring.img"
-#define SIZE (UINT64_C (256) << 20)
 
 struct handle {
   blkring_device *device;
@@ -34,10 +33,10 @@ open_device (unsigned flags, uint64_t size)
 }
 
 static void
-start (unsigned format)
+start (unsigned format, uint64_t size)
 {
   const struct blkring_create_options options = { .format = format };
-  blkring_device *device = open_device (BLKRING_OPEN_CREATE, SIZE);
+  blkring_device *device = open_device (BLKRING_OPEN_CREATE, size);
 
   if (blkring_create (device, &options) == -1)
     fail_ring (NAME);
@@ -45,15 +44,15 @@ start (unsigned format)
 }
 
 static void
-start1 (void)
+start1 (uint64_t size)
 {
-  start (1);
+  start (1, size);
 }
 
 static void
-start2 (void)
+start2 (uint64_t size)
 {
-  start (2);
+  start (2, size);
 }
 
 static struct handle *

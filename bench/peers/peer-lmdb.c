@@ -18,7 +18,7 @@
 #include "peers.h"
 
 #define NAME "queue.mdb"
-#define MAP_SIZE ((size_t) 1 << 30)
+#define MAP_SIZE ((size_t) 1 << 33) /* more than ever is used */
 
 struct handle {
   MDB_env *env;

@@ -68,7 +68,7 @@ command (redisContext *c, const char *text)
 }
 
 static void
-start (void)
+start (uint64_t size)
 {
   char *argv[] = {
     "redis-server", "--port", "0", "--unixsocket", SOCKET, "--save", "",
@@ -77,6 +77,7 @@ start (void)
   };
   redisContext *c;
 
+  (void) size;
   server_start (&server, argv);
   server_wait (&server, is_ready);
   c = connect_server ();

@@ -75,7 +75,7 @@ open_queue (enum role role)
   sqlite3_busy_handler (h->db, try_again, NULL);
   execute (h, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
            "CREATE TABLE IF NOT EXISTS queue"
-           " (id INTEGER PRIMARY KEY AUTOINCREMENT, item BLOB)");
+           " (id INTEGER PRIMARY KEY, item BLOB)");
   h->begin = prepare (h, "BEGIN IMMEDIATE");
   h->commit = prepare (h, "COMMIT");
   h->insert = prepare (h, "INSERT INTO queue (item) VALUES (?)");

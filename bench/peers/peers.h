@@ -47,8 +47,9 @@ struct peer {
   bool no_peer;              /* blkring's own, or a limit: no target is to
                                 be ahead of it */
 
-  /* Make an empty queue; start the server.  May be NULL. */
-  void (*start) (void);
+  /* Make an empty queue, of 'size' bytes where that is fixed; start the
+   * server.  May be NULL. */
+  void (*start) (uint64_t size);
   void (*stop) (void);
 
   /* What one process does. */
@@ -139,6 +140,7 @@ extern void remove_tree (const char *dir);
 
 struct options {
   const char *dir;
+  uint64_t size;             /* of a ring, bytes */
   const char *only;          /* peers, comma-separated, or NULL */
   double seconds;
   unsigned rounds;
