@@ -55,7 +55,7 @@ first_enabled (const struct common *common, blkring_device *device)
 static int
 ask (const struct request *r, blkring_device *device)
 {
-  struct blkring_attach_options o = attach_options (&r->common);
+  struct blkring_attach_options o = attach_options (&r->common, device);
   blkring_consumer *consumer;
   int status;
 
