@@ -27,7 +27,8 @@ load helpers
     [consume]='--count --until-empty --follow --framing --output --consumer
                --takeover --salvage'
     [consumer]='' [dump]='--from --count --output --consumer --salvage'
-    [suspend]='--wait --force' [resume]='--wait --force' [state]=''
+    [suspend]='--wait --force --consumer' [resume]='--wait --force --consumer'
+    [state]=--consumer
     [erase]='--force -p --pattern')
   for s in $subcommands consumer; do
     succeeds "$s" --help
@@ -147,9 +148,9 @@ END
     option=${line##* }
     misused "${option%=*}" "$@" ring
   done
-  for line in produce state suspend check erase 'consumer list'; do
+  for line in produce info map check erase 'consumer list'; do
     # shellcheck disable=SC2086
-    misused '--consumer is for consume and dump' $line --consumer=0 ring
+    misused '--consumer is for consume, dump, ' $line --consumer=0 ring
   done
 }
 

@@ -208,6 +208,53 @@ listed () {
   state_is suspended
 }
 
+@test "suspend, resume and state: by any consumer, and the same for all" {
+  make_ring
+  local k other
+  idle_producer
+  for k in 2 0 1; do
+    succeeds suspend --consumer=$k --wait=10 ring
+    for other in 0 1 2; do
+      succeeds state --consumer=$other ring
+      [ "$(cat out)" = suspended ]
+    done
+    # Another one's request is the same.
+    succeeds resume --consumer=$(((k + 1) % 3)) --wait=10 ring
+    succeeds state --consumer=$k ring
+    [ "$(cat out)" = running ]
+  done
+  for k in suspend resume state; do
+    fails 1 'ring: there is no consumer 3: the ring has 3' $k --consumer=3 ring
+  done
+  state_is running
+}
+
+@test "suspend beside consumers at work" {
+  make_ring
+  local k
+  for k in 0 1 2; do
+    start consume --consumer=$k ring >copy.$k
+  done
+  idle_producer_of 1
+  for k in 0 1 2; do
+    eventually lines_are copy.$k 1
+  done
+  succeeds suspend --wait=10 ring
+  echo 2 >&5
+  state_is suspended
+  succeeds resume --consumer=1 --wait=10 ring
+  for k in 0 1 2; do
+    eventually lines_are copy.$k 2
+  done
+}
+
+# It has stored a line, which may be gone already.
+idle_producer_of () {
+  input_pipe
+  start produce ring <input
+  echo "$1" >&5
+}
+
 @test "consumer: what is wrong in the command line" {
   make_ring
   misused 'list, enable or disable' consumer
@@ -233,8 +280,12 @@ listed () {
   fails 1 'ring: a ring of format 1 has one consumer' consumer enable ring 0
   fails 1 'ring: a ring of format 1 has one consumer' consumer disable ring 0
   store x
-  fails 1 'ring: there is no consumer 1: the ring has 1' \
-    consume --consumer=1 --until-empty ring
+  local s
+  for s in 'consume --until-empty' dump suspend resume state; do
+    # shellcheck disable=SC2086
+    fails 1 'ring: there is no consumer 1: the ring has 1' \
+      $s --consumer=1 ring
+  done
   succeeds consume --consumer=0 --until-empty ring
   [ "$(cat out)" = x ]
 }

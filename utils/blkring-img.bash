@@ -49,7 +49,8 @@ _blkring_img ()
       consume) own="--count= --until-empty --follow --framing= --output=
         --consumer= --takeover --salvage" ;;
       dump) own="--from= --count= --output= --consumer= --salvage" ;;
-      suspend | resume) own="--wait --wait= --force" ;;
+      suspend | resume) own="--wait --wait= --force --consumer=" ;;
+      state) own="--consumer=" ;;
       erase) own="--force --pattern= -p" ;;
     esac
     words="$own $common"

@@ -204,7 +204,7 @@ copy (struct consume *c)
 static int
 run (struct consume *c)
 {
-  struct blkring_attach_options o = attach_options (&c->common);
+  struct blkring_attach_options o;
   blkring_device *device;
   struct stat st;
   int status;
@@ -215,6 +215,7 @@ run (struct consume *c)
   device = c->device = open_ring (&c->common, 0, 0);
   if (device == NULL)
     return STATUS_FAILED;
+  o = attach_options (&c->common, device);
   o.flags = (c->takeover ? BLKRING_ATTACH_TAKEOVER : 0) |
     (c->salvage ? BLKRING_ATTACH_SALVAGE : 0);
   c->skipped.common = &c->common;

@@ -137,13 +137,14 @@ walk (struct dump *d, blkring_consumer *observer)
 static int
 run (struct dump *d)
 {
-  struct blkring_attach_options o = attach_options (&d->common);
+  struct blkring_attach_options o;
   blkring_device *device = open_ring (&d->common, BLKRING_OPEN_READ_ONLY, 0);
   blkring_consumer *observer;
   int status;
 
   if (device == NULL)
     return STATUS_FAILED;
+  o = attach_options (&d->common, device);
   o.flags = BLKRING_ATTACH_OBSERVER |
     (d->salvage ? BLKRING_ATTACH_SALVAGE : 0);
   d->skipped.common = &d->common;

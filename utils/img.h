@@ -50,6 +50,7 @@ struct common {
   bool quiet, verbose, trace;
   uint32_t sector_size;      /* 0 = find out */
   unsigned consumer;         /* which one */
+  bool has_consumer;         /* the user said which */
   uint64_t largest_item;     /* bytes, 0 = the library's default */
   unsigned direct;           /* BLKRING_OPEN_DIRECT, _BUFFERED or 0 */
   char queue[256], client[256];
@@ -107,7 +108,7 @@ extern int parse_word (const char *what, const char *text,
 extern blkring_device *open_ring (const struct common *common,
                                   unsigned flags, uint64_t size);
 extern struct blkring_attach_options
-attach_options (const struct common *common);
+attach_options (const struct common *common, blkring_device *device);
 extern struct blkring_inspect_options
 inspect_options (const struct common *common);
 extern const char *state_in_words (enum blkring_state state);

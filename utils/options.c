@@ -113,12 +113,14 @@ common_option (struct common *common, int c)
                      &common->reconnect);
   case OPT_CONSUMER:
     if (!common->subcommand->consumes) {
-      fprintf (stderr, "blkring-img: --consumer is for consume and dump\n");
+      fprintf (stderr, "blkring-img: --consumer is for consume, dump, suspend, "
+               "resume and state\n");
       return -1;
     }
     if (parse_number ("--consumer", optarg, 0, 63, &value) == -1)
       return -1;
     common->consumer = value;
+    common->has_consumer = true;
     return 0;
   case OPT_HELP:
     print_help (common->subcommand, stdout);

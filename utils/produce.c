@@ -198,7 +198,7 @@ size_of_inputs (const struct reader *r)
 static int
 produce (struct produce *p, blkring_device *device)
 {
-  struct blkring_attach_options o = attach_options (&p->common);
+  struct blkring_attach_options o = attach_options (&p->common, device);
   struct batch *b = &p->batch;
   int status;
 

@@ -116,40 +116,56 @@ open_ring (const struct common *common, unsigned flags, uint64_t size)
   return device;
 }
 
-/* Without names of the user's, those that tell an administrator whom to
- * look for. */
-struct blkring_attach_options
-attach_options (const struct common *common)
-{
-  static char client[sizeof common->client];
-  char host[65];
-  const char *slash = strrchr (common->name, '/');
-  struct blkring_attach_options options = {
-    .queue = slash && slash[1] ? slash + 1 : common->name,
-    .client = client,
-    .sector_size = common->sector_size,
-    .consumer = common->consumer,
-    .largest_item = common->largest_item,
-  };
-
-  if (gethostname (host, sizeof host) == -1)
-    strcpy (host, "localhost");
-  host[sizeof host - 1] = '\0';
-  snprintf (client, sizeof client, "blkring-img %s, process %ld on %s",
-            common->subcommand->name, (long) getpid (), host);
-  if (common->queue[0])
-    options.queue = common->queue;
-  if (common->client[0])
-    options.client = common->client;
-  return options;
-}
-
 struct blkring_inspect_options
 inspect_options (const struct common *common)
 {
   return (struct blkring_inspect_options) {
     .sector_size = common->sector_size,
   };
+}
+
+/* A ring of format 2 has a place for the owner's process and host. */
+static bool
+knows_processes (const struct common *common, blkring_device *device)
+{
+  struct blkring_inspect_options o = inspect_options (common);
+  struct blkring_info info;
+
+  o.flags = BLKRING_INSPECT_POINTERS;
+  return blkring_inspect (device, &o, &info) == 0 && info.format != 1;
+}
+
+/* Without names of the user's, those that tell an administrator whom to
+ * look for. */
+struct blkring_attach_options
+attach_options (const struct common *common, blkring_device *device)
+{
+  static char client[sizeof common->client];
+  char host[65];
+  const char *slash = strrchr (common->ring, '/');
+  const char *name = common->subcommand->name;
+  struct blkring_attach_options options = {
+    .queue = slash && slash[1] ? slash + 1 : common->ring,
+    .client = client,
+    .sector_size = common->sector_size,
+    .consumer = common->consumer,
+    .largest_item = common->largest_item,
+  };
+
+  if (common->queue[0])
+    options.queue = common->queue;
+  if (common->client[0])
+    options.client = common->client;
+  else if (knows_processes (common, device))
+    snprintf (client, sizeof client, "blkring-img %s", name);
+  else {
+    if (gethostname (host, sizeof host) == -1)
+      strcpy (host, "localhost");
+    host[sizeof host - 1] = '\0';
+    snprintf (client, sizeof client, "blkring-img %s, process %ld on %s",
+              name, (long) getpid (), host);
+  }
+  return options;
 }
 
 void

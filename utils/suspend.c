@@ -55,11 +55,12 @@ first_enabled (const struct common *common, blkring_device *device)
 static int
 ask (const struct request *r, blkring_device *device)
 {
-  struct blkring_attach_options o = attach_options (&r->common);
+  struct blkring_attach_options o = attach_options (&r->common, device);
   blkring_consumer *consumer;
   int status;
 
-  o.consumer = first_enabled (&r->common, device);
+  if (!r->common.has_consumer)
+    o.consumer = first_enabled (&r->common, device);
   o.flags = BLKRING_ATTACH_OBSERVER | (r->force ? BLKRING_ATTACH_FORCE : 0);
   consumer = blkring_consumer_attach (device, &o);
   if (consumer == NULL)
@@ -150,6 +151,10 @@ run_state (int argc, char **argv)
   o.flags = BLKRING_INSPECT_POINTERS;
   if (blkring_inspect (device, &o, &info) == -1)
     status = fail_ring (&common);
+  else if (common.consumer > 0 && common.consumer >= info.nr_consumers)
+    status = fail (&common, "there is no consumer %u: the ring has %u, counted "
+                   "from 0", common.consumer,
+                   info.nr_consumers ? info.nr_consumers : 1);
   else
     printf ("%s\n", state_in_words (info.state));
   blkring_device_close (device);
@@ -159,12 +164,14 @@ run_state (int argc, char **argv)
 #define REQUEST_OPTIONS \
   "      --wait[=SECONDS]   wait for the producer's acknowledgement\n" \
   "  -f, --force            also where a consumer on another host would " \
-  "not be seen\n"
+  "not be seen\n" \
+  "      --consumer=K       which consumer asks, from 0\n"
 
 const struct subcommand suspend_command = {
   .name = "suspend",
   .arguments = "RING",
   .summary = "ask the producer to stop",
+  .consumes = true,
   .options = REQUEST_OPTIONS,
   .run = run_suspend,
 };
@@ -173,6 +180,7 @@ const struct subcommand resume_command = {
   .name = "resume",
   .arguments = "RING",
   .summary = "ask the producer to go on",
+  .consumes = true,
   .options = REQUEST_OPTIONS,
   .run = run_resume,
 };
@@ -181,6 +189,8 @@ const struct subcommand state_command = {
   .name = "state",
   .arguments = "RING",
   .summary = "print the state of suspend and resume",
-  .options = "",
+  .consumes = true,
+  .options =
+  "      --consumer=K       as consumer K, from 0, sees it: all see the same\n",
   .run = run_state,
 };
