@@ -44,6 +44,9 @@
  *   EINVAL       mistake of the caller
  *   EROFS        the device was opened read-only
  *   ETIMEDOUT    a wait ended without what was waited for
+ *   ENOTCONN     the server cannot be reached
+ *   ECONNABORTED the same, and whether the write under way has arrived is
+ *                not known: after a push, whether it is in the ring
  *   EINTR        a wait was interrupted by a signal
  *
  * DURABILITY, in short: when push returns 0 the item is durable; when an
@@ -97,6 +100,16 @@ extern int blkring_get_errno (void);
 
 typedef struct blkring_device blkring_device;
 
+enum blkring_log_level {
+  BLKRING_LOG_ERROR,
+  BLKRING_LOG_INFO,
+  BLKRING_LOG_DEBUG,
+};
+
+/* Gets one line, without a newline. */
+typedef void (*blkring_log_fn) (void *opaque, enum blkring_log_level level,
+                                const char *message);
+
 /* What a device is.  Sizes in bytes. */
 struct blkring_geometry {
   uint64_t size;             /* of the device */
@@ -122,6 +135,21 @@ enum blkring_lock_op {
   BLKRING_LOCK_WAIT,         /* take it, wait for the holder */
   BLKRING_LOCK_RELEASE,      /* give it back */
   BLKRING_LOCK_TEST,         /* 1 if another holds it, 0 if not */
+};
+
+/* One of several requests that a device gets at once. */
+enum blkring_part_kind {
+  BLKRING_PART_READ, BLKRING_PART_WRITE,
+  BLKRING_PART_FLUSH         /* comes alone */
+};
+struct blkring_part {
+  enum blkring_part_kind kind;
+  unsigned flags;            /* write: 0 or BLKRING_WRITE_FUA */
+  void *buf;                 /* a write leaves it alone */
+  size_t count;              /* at most max_request */
+  uint64_t offset;
+  int error;                 /* to be set: 0, or an errno */
+  void *reserved;            /* for the device */
 };
 
 /* A caller's own storage.  Calls may come from several threads at once.
@@ -159,6 +187,26 @@ struct blkring_device_ops {
 
   /* Optional.  Called once, by blkring_device_close. */
   void (*close) (void *opaque);
+
+  /* Optional: without it one request comes after the other, by the
+   * functions above; with it all come here.  Do all the parts, at once or
+   * in any order; they do not overlap.  Returns 0 when each is done whole.
+   *
+   * 'connection' is for devices whose connection to the storage can be lost
+   * and made again, and 0 for others.  If it is not 0, and 'connection'
+   * below would not return it any more, a write or flush fails with ESTALE:
+   * the caller looks at what is there before it tries again. */
+  int (*submit) (void *opaque, struct blkring_part *parts, size_t nr,
+                 uint64_t connection);
+  /* Optional, and with submit alone: number of the present connection, or
+   * of the last one. */
+  uint64_t (*connection) (void *opaque);
+
+  /* Optional.  1: a server lets one client at a time write each side of the
+   * ring, and fails the writes of others with EBUSY, so that an owner that
+   * a record names is gone if it lets us write.  Asked for where that
+   * matters. */
+  int (*guarded) (void *opaque);
 };
 
 /* Make a device of the caller's functions.  'ops' is copied, and what it
@@ -178,13 +226,34 @@ blkring_device_new (const struct blkring_device_ops *ops, void *opaque);
 #define BLKRING_OPEN_SPARSE    64 /* with CREATE: do not write the blocks of
                                      the new file */
 
+#define BLKRING_TIMEOUT_NONE  UINT32_MAX
+#define BLKRING_RECONNECT_OFF UINT32_MAX
+
 struct blkring_open_options {
   unsigned flags;            /* BLKRING_OPEN_* */
   uint64_t size;             /* with CREATE, bytes */
-  uint64_t reserved[8];      /* zero */
+  /* Of NBD. */
+  uint32_t timeout;          /* milliseconds, 0 = 60000: how long a call waits
+                                for a server that does not answer */
+  uint32_t reconnect;        /* milliseconds, 0 = 30000: how long a call tries
+                                to connect again when the connection is
+                                lost */
+  blkring_log_fn log;        /* as blkring_device_set_log sets it, but from
+                                the beginning; NULL = none */
+  void *log_opaque;
+  uint64_t reserved[5];      /* zero */
 };
 
-/* Open a file or a block device by its name.  Without DIRECT and
+/* Open what a name says: an NBD URI (nbd://HOST, nbds://HOST,
+ * nbd+unix:///?socket=PATH and all others that libnbd knows), or else a
+ * file or block device.
+ *
+ * An NBD server is any, and may be used by others at the same time.  With
+ * CREATE its export must have 'size' bytes; DIRECT and BUFFERED are
+ * refused.  NULL on error, ENOENT for instance where there is no such
+ * export, ECONNREFUSED, ETIMEDOUT.
+ *
+ * A file or block device: without DIRECT and
  * BUFFERED, block devices are opened with O_DIRECT (two hosts must not
  * read each other's past from a page cache), regular files without.
  * 'options' may be NULL.  With CREATE a file that exists must have the
@@ -224,16 +293,8 @@ extern int blkring_device_flush (blkring_device *device);
 /*---------------------------------------------------------------------*/
 /* Log, trace, clock.                                                    */
 
-enum blkring_log_level {
-  BLKRING_LOG_ERROR,
-  BLKRING_LOG_INFO,
-  BLKRING_LOG_DEBUG,
-};
-
 /* Set before any ring on the device is attached.  Callbacks must not
  * call the library.  NULL = none. */
-typedef void (*blkring_log_fn) (void *opaque, enum blkring_log_level level,
-                                const char *message);
 extern void blkring_device_set_log (blkring_device *device,
                                     blkring_log_fn log, void *opaque);
 
@@ -373,8 +434,10 @@ struct blkring_attach_options {
 };
 
 /* Key/value pairs for diagnostics.  At least producer/offset,
- * producer/suspend_ack, consumer/offset, consumer/suspend (the flags as on
- * disk: 1 true, 2 false).  fn must not use the handle. */
+ * producer/suspend_ack, consumer/offset, consumer/suspend (format 1: the
+ * flags as on disk, 1 true, 2 false; format 2: the numbers of the request
+ * that was acknowledged last and of the last one).  fn must not use the
+ * handle. */
 typedef void (*blkring_debug_fn) (void *opaque, const char *key,
                                   const char *value);
 
@@ -636,7 +699,9 @@ enum blkring_repair {
   BLKRING_REPAIR_LEAKS,      /* drop what was pushed and never exposed */
   BLKRING_REPAIR_ALL,        /* format 2: also write a damaged copy of the
                                 superblock or of a record anew from the good
-                                one; format 1: set a producer that stands
+                                one, and drop a frame behind the end that a
+                                producer wrote which had been replaced;
+                                format 1: set a producer that stands
                                 behind its consumer to the consumer's
                                 position */
 };

@@ -40,10 +40,22 @@ become_owner (blkring_consumer *c)
   if (owner_lock (device, SIDE_CONSUMER + c->index) == 0)
     return 0;
   if (errno == EBUSY &&
-      c->h.ring.format->texts (&c->h.ring, c->index, texts[0], texts[1]) == 0 &&
-      texts[1][0])
+      c->h.ring.format->texts (&c->h.ring, c->index, texts[0], texts[1])
+      == 0 && texts[1][0])
     set_error (EBUSY, "another consumer is attached: %s", texts[1]);
   return -1;
+}
+
+/* The connection was lost: are we still what we were? */
+static int
+look_again (blkring_consumer *c)
+{
+  const uint64_t connection = device_connection (c->h.ring.device);
+
+  if (c->h.ring.format->consumer_look (c) == -1)
+    return -1;
+  c->h.connection = connection;
+  return 0;
 }
 
 static int
@@ -83,9 +95,9 @@ attach (blkring_consumer *c, blkring_device *device,
   return 0;
 }
 
-blkring_consumer *
-blkring_consumer_attach (blkring_device *device,
-                         const struct blkring_attach_options *options)
+static blkring_consumer *
+attach_once (blkring_device *device,
+             const struct blkring_attach_options *options)
 {
   blkring_consumer *c = calloc (1, sizeof *c);
   int saved;
@@ -102,6 +114,19 @@ blkring_consumer_attach (blkring_device *device,
   }
   device_log (device, BLKRING_LOG_DEBUG, "%s attached at position %" PRIu64,
               c->observer ? "observer" : "consumer", c->position);
+  return c;
+}
+
+blkring_consumer *
+blkring_consumer_attach (blkring_device *device,
+                         const struct blkring_attach_options *options)
+{
+  blkring_consumer *c;
+  int tries = 0;
+
+  do
+    c = attach_once (device, options);
+  while (c == NULL && handle_attach_again (tries++));
   return c;
 }
 
@@ -203,15 +228,16 @@ pop_observed (blkring_consumer *c, const blkring_position *from,
 {
   const struct format *format = c->h.ring.format;
   struct saved_error error;
-  uint64_t at;
+  uint64_t at, before;
   ssize_t n;
   int tries, err;
 
   for (tries = 0; tries < OBSERVER_TRIES; ++tries) {
     if (format->consumer_look (c) == -1)
       return -1;
-    at = from ? *from : c->position;
-    if (at < c->position)
+    before = c->position;
+    at = from ? *from : before;
+    if (at < before)
       return check_from (c, at);
     n = pop_once (c, at, items, max);
     err = errno;
@@ -220,8 +246,11 @@ pop_observed (blkring_consumer *c, const blkring_position *from,
     save_error (&error);
     if (format->consumer_look (c) == -1)
       return -1;
-    if (c->position <= at)
-      return n == -1 ? restore_error (&error) : n;
+    /* On the way to 'at' it may have met what was freed meanwhile. */
+    if (n == -1 && c->position == before)
+      return restore_error (&error);
+    if (n != -1 && c->position <= at)
+      return n;
   }
   return set_error (EAGAIN, "the consumer is faster than this observer");
 }
@@ -347,7 +376,13 @@ advance_locked (blkring_consumer *c, uint64_t position)
       return set_error (EINVAL, "advance to position %" PRIu64
                         ", where no item ends", position);
   }
-  r = c->h.ring.format->free_to (c, position);
+  while ((r = c->h.ring.format->free_to (c, position)) == -1 &&
+         errno == ESTALE)
+    if (look_again (c) == -1) {
+      if (errno == ENOTCONN)
+        set_in_doubt ();
+      return poison (&c->h);
+    }
   /* Whatever went wrong: what was delivered is not known any more. */
   forget_ends (c, r == 0 ? position : UINT64_MAX);
   return r;
@@ -397,7 +432,9 @@ request (blkring_consumer *c, bool suspend)
   if (r == 0)
     r = check_reach (c);
   if (r == 0)
-    r = c->h.ring.format->request (c, suspend);
+    do
+      r = c->h.ring.format->request (c, suspend);
+    while (r == -1 && errno == ESTALE && look_again (c) == 0);
   if (r == 0)
     device_log (c->h.ring.device, BLKRING_LOG_INFO, "%s is asked for",
                 suspend ? "suspend" : "resume");
@@ -521,7 +558,7 @@ blkring_consumer_debug_info (blkring_consumer *c, blkring_debug_fn fn,
   pthread_mutex_lock (&c->h.lock);
   r = handle_check (&c->h);
   if (r == 0)
-    r = c->h.ring.format->debug (&c->h.ring, fn, opaque);
+    r = c->h.ring.format->debug (&c->h.ring, c->index, fn, opaque);
   pthread_mutex_unlock (&c->h.lock);
   return r;
 }

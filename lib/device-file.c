@@ -28,6 +28,7 @@
 #include "device.h"
 #include "error.h"
 #include "lock.h"
+#include "open.h"
 
 #define LOCK_BASE (INT64_C (1) << 62)
 
@@ -388,10 +389,8 @@ open_file (const char *name, const struct blkring_open_options *o,
 }
 
 blkring_device *
-blkring_device_open (const char *name,
-                     const struct blkring_open_options *options)
+open_file_device (const char *name, const struct blkring_open_options *o)
 {
-  static const struct blkring_open_options defaults;
   struct file *f = calloc (1, sizeof *f);
   blkring_device *device;
 
@@ -400,11 +399,12 @@ blkring_device_open (const char *name,
     return NULL;
   }
   f->fd = -1;
-  if (open_file (name, options ? options : &defaults, f) == -1)
+  if (open_file (name, o, f) == -1)
     goto err;
   device = blkring_device_new (&file_ops, f);
   if (device == NULL)
     goto err;
+  blkring_device_set_log (device, o->log, o->log_opaque);
   if (blkring_device_set_name (device, name) == -1) {
     blkring_device_close (device);
     return NULL;

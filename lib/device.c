@@ -3,7 +3,7 @@
  * Requests on a device, whatever its kind: bounds, continuation of short
  * counts and EINTR, splitting at the largest request, and a bounce buffer
  * for reads that tools make at any alignment.  What a kind of device does
- * is in device-KIND.c.
+ * is in device-KIND.c; several requests at once are in device-submit.c.
  */
 
 #include <config.h>
@@ -48,25 +48,39 @@ get_geometry (const struct blkring_device_ops *ops, void *opaque,
   return 0;
 }
 
+/* Programs that were compiled with an older header know less of it. */
+#define OLDEST_OPS offsetof (struct blkring_device_ops, submit)
+
+static int
+check_ops (const struct blkring_device_ops *ops,
+           struct blkring_device_ops *whole)
+{
+  memset (whole, 0, sizeof *whole);
+  if (ops && ops->struct_size >= OLDEST_OPS &&
+      ops->struct_size <= sizeof *ops)
+    memcpy (whole, ops, ops->struct_size);
+  if (whole->geometry == NULL || whole->pread == NULL ||
+      whole->pwrite == NULL || whole->flush == NULL)
+    return set_error (EINVAL, "blkring_device_new: geometry, pread, pwrite "
+                      "and flush are needed, and struct_size of %zu",
+                      sizeof *ops);
+  if (whole->watch && (whole->watch_wait == NULL || whole->unwatch == NULL))
+    return set_error (EINVAL, "blkring_device_new: watch needs watch_wait "
+                      "and unwatch");
+  if (whole->connection && whole->submit == NULL)
+    return set_error (EINVAL, "blkring_device_new: connection needs submit");
+  return 0;
+}
+
 blkring_device *
 blkring_device_new (const struct blkring_device_ops *ops, void *opaque)
 {
+  struct blkring_device_ops whole;
   struct blkring_geometry g;
   blkring_device *device;
 
-  if (ops == NULL || ops->struct_size != sizeof *ops ||
-      ops->geometry == NULL || ops->pread == NULL || ops->pwrite == NULL ||
-      ops->flush == NULL) {
-    set_error (EINVAL, "blkring_device_new: geometry, pread, pwrite and "
-               "flush are needed, and struct_size of %zu", sizeof *ops);
-    return NULL;
-  }
-  if (ops->watch && (ops->watch_wait == NULL || ops->unwatch == NULL)) {
-    set_error (EINVAL, "blkring_device_new: watch needs watch_wait and "
-               "unwatch");
-    return NULL;
-  }
-  if (get_geometry (ops, opaque, &g) == -1)
+  if (check_ops (ops, &whole) == -1 ||
+      get_geometry (&whole, opaque, &g) == -1)
     return NULL;
 
   device = calloc (1, sizeof *device);
@@ -75,7 +89,7 @@ blkring_device_new (const struct blkring_device_ops *ops, void *opaque)
     set_errno_error (ENOMEM, "blkring_device_new");
     return NULL;
   }
-  device->ops = *ops;
+  device->ops = whole;
   device->opaque = opaque;
   device->geometry = g;
   pthread_mutex_init (&device->lock, NULL);
@@ -150,9 +164,9 @@ device_buffer (const blkring_device *device, size_t size)
   return buf;
 }
 
-static int
-check_range (blkring_device *device, const char *what, size_t count,
-             uint64_t offset, int err)
+int
+device_check_range (blkring_device *device, const char *what, size_t count,
+                    uint64_t offset, int err)
 {
   const struct blkring_geometry *g = &device->geometry;
 
@@ -178,8 +192,8 @@ request_size (const blkring_device *device, size_t count)
 
 /* A part of a buffer need not be aligned as the whole is: where a request
  * was cut by the end of a data area, by max_request or by a short count. */
-static bool
-is_aligned (const blkring_device *device, const void *p)
+bool
+device_is_aligned (const blkring_device *device, const void *p)
 {
   return ((uintptr_t) p & (device->geometry.memory_alignment - 1)) == 0;
 }
@@ -190,7 +204,7 @@ read_some (blkring_device *device, void *p, size_t count, uint64_t offset)
   void *bounce;
   ssize_t r;
 
-  if (is_aligned (device, p))
+  if (device_is_aligned (device, p))
     return device->ops.pread (device->opaque, p, count, offset);
   count = min_u64 (count, LARGEST_BOUNCE);
   bounce = device_buffer (device, count);
@@ -210,7 +224,7 @@ write_some (blkring_device *device, const void *p, size_t count,
   void *bounce;
   ssize_t r;
 
-  if (is_aligned (device, p))
+  if (device_is_aligned (device, p))
     return device->ops.pwrite (device->opaque, p, count, offset, flags);
   count = min_u64 (count, LARGEST_BOUNCE);
   bounce = device_buffer (device, count);
@@ -226,10 +240,13 @@ int
 device_pread (blkring_device *device, void *buf, size_t count,
               uint64_t offset)
 {
+  struct blkring_part part = read_part (buf, count, offset);
   char *p = buf;
   ssize_t r;
 
-  if (check_range (device, "read", count, offset, EIO) == -1)
+  if (device_submits (device))
+    return device_submit (device, &part, 1, false, 0);
+  if (device_check_range (device, "read", count, offset, EIO) == -1)
     return -1;
   while (count > 0) {
     r = read_some (device, p, request_size (device, count), offset);
@@ -253,9 +270,12 @@ static int
 write_all (blkring_device *device, const char *p, size_t count,
            uint64_t offset, unsigned flags)
 {
+  struct blkring_part part = write_part (p, count, offset);
   ssize_t r;
 
-  if (check_range (device, "write", count, offset, EIO) == -1)
+  if (device_submits (device))
+    return device_submit (device, &part, 1, flags & BLKRING_WRITE_FUA, 0);
+  if (device_check_range (device, "write", count, offset, EIO) == -1)
     return -1;
   while (count > 0) {
     r = write_some (device, p, request_size (device, count), offset, flags);
@@ -284,6 +304,8 @@ device_flush (blkring_device *device)
 {
   int r;
 
+  if (device_submits (device))
+    return device_flush_on (device, 0);
   /* An interrupted flush has not failed: nothing was lost by it. */
   do
     r = device->ops.flush (device->opaque);
@@ -315,7 +337,7 @@ blkring_device_read (blkring_device *device, void *buf, size_t count,
   int r;
 
   if (offset > g->size || count > g->size - offset)
-    return check_range (device, "read", count, offset, EINVAL);
+    return device_check_range (device, "read", count, offset, EINVAL);
   if (((offset | count) & (g->sector_size - 1)) == 0 &&
       ((uintptr_t) buf & (g->memory_alignment - 1)) == 0)
     return device_pread (device, buf, count, offset);
@@ -339,7 +361,7 @@ blkring_device_write (blkring_device *device, const void *buf, size_t count,
   char *bounce;
   int r;
 
-  if (check_range (device, "write", count, offset, EINVAL) == -1)
+  if (device_check_range (device, "write", count, offset, EINVAL) == -1)
     return -1;
   if (((uintptr_t) buf & (device->geometry.memory_alignment - 1)) == 0)
     return device_pwrite (device, buf, count, offset);

@@ -19,6 +19,7 @@ struct blkring_device {
   void *opaque;
   struct blkring_geometry geometry;
   char *name;
+  bool explains;             /* its functions set the thread's message */
 
   blkring_log_fn log;
   void *log_opaque;
@@ -48,6 +49,37 @@ extern int device_flush (blkring_device *device);
  * has it. */
 extern int device_pwrite_durable (blkring_device *device, const void *buf,
                                   size_t count, uint64_t offset);
+
+/* The request must lie within the device, and fit its sectors. */
+extern int device_check_range (blkring_device *device, const char *what,
+                               size_t count, uint64_t offset, int err);
+extern bool device_is_aligned (const blkring_device *device, const void *p);
+
+/* device-submit.c. */
+
+/* The connection to the storage: a number that changes when it is lost and
+ * made again.  0: this device has no such thing. */
+extern uint64_t device_connection (blkring_device *device);
+
+/* Do the parts, together where the device can.  All reads, or writes with
+ * reads beside them whose failure is no failure (part.error tells).
+ * 'durable' is for the writes.  'connection' is as device_connection
+ * returned it, or 0 for any; ESTALE: there is another one by now. */
+extern int device_submit (blkring_device *device, struct blkring_part *parts,
+                          size_t nr, bool durable, uint64_t connection);
+extern int device_flush_on (blkring_device *device, uint64_t connection);
+/* Whether that is more than one request after the other. */
+extern bool device_submits (const blkring_device *device);
+
+/* A read or a write, for the above. */
+extern struct blkring_part read_part (void *buf, size_t count,
+                                      uint64_t offset);
+extern struct blkring_part write_part (const void *buf, size_t count,
+                                       uint64_t offset);
+
+/* The error that is set is about a write of which nobody knows whether it
+ * has arrived: say so, with ECONNABORTED.  -1. */
+extern int set_in_doubt (void);
 
 /* Ask the device again for its geometry; keeps the old one on failure. */
 extern int device_refresh (blkring_device *device);

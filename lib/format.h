@@ -14,6 +14,7 @@
 #ifndef BLKRING_FORMAT_H
 #define BLKRING_FORMAT_H
 
+#include <limits.h>
 #include <pthread.h>
 
 #include "blkring.h"
@@ -54,6 +55,11 @@ struct handle {
   bool attached;
   int poison_errno;          /* 0 = not poisoned */
   char *poison_cause;
+  uint64_t connection;       /* of the device, on which the ring was last
+                                looked at and found to be as we know it */
+  /* After that was lost: look again, 0 if this side is still ours.  NULL:
+   * the caller gets ESTALE, and does that. */
+  int (*look_again) (struct handle *h);
   void *watch;               /* NULL until the first wait */
   bool watch_taken;          /* a thread waits with it */
 };
@@ -123,7 +129,8 @@ struct format {
   int (*write) (blkring_producer *p, const struct iovec *items, size_t nr,
                 uint64_t needed, bool expose);
   int (*expose) (blkring_producer *p, uint64_t position);
-  int (*acknowledge) (blkring_producer *p, bool suspend);
+  /* What 'suspend' asks for. */
+  int (*acknowledge) (blkring_producer *p);
   /* May be NULL.  Called after a look, before a push fails for want of
    * space. */
   int (*full) (blkring_producer *p);
@@ -145,10 +152,12 @@ struct format {
   int (*free_to) (blkring_consumer *c, uint64_t position);
   int (*request) (blkring_consumer *c, bool suspend);
 
-  /* Who owns the producer's side and this consumer's. */
+  /* 'index': of which consumer. */
   int (*texts) (const struct ring *ring, unsigned index, char *producer,
                 char *consumer);
-  int (*debug) (const struct ring *ring, blkring_debug_fn fn, void *opaque);
+  /* 'index': likewise, or FARTHEST_BEHIND. */
+  int (*debug) (const struct ring *ring, unsigned index, blkring_debug_fn fn,
+                void *opaque);
   int (*inspect) (const struct ring *ring, unsigned flags,
                   struct blkring_info *info);
   int (*check) (const struct ring *ring, blkring_finding_fn fn,
@@ -161,6 +170,8 @@ struct format {
   int (*repair) (const struct ring *ring, enum blkring_repair what,
                  blkring_finding_fn fn, void *opaque);
 };
+
+#define FARTHEST_BEHIND UINT_MAX
 
 extern const struct format format1, format2;
 
@@ -176,6 +187,12 @@ extern void unlock_sides (blkring_device *device);
 
 /* Where a position lies on the device. */
 extern uint64_t ring_offset (const struct ring *ring, uint64_t position);
+/* Stream positions [from, to), whole sectors or blocks, at most the
+ * capacity and a sector, as requests: one, or two around the end of the data area. */
+extern size_t ring_parts (const struct ring *ring,
+                          enum blkring_part_kind kind, void *buf,
+                          uint64_t from, uint64_t to,
+                          struct blkring_part *parts);
 /* Read stream positions [from, to), whole sectors or blocks, at most the
  * capacity: one request, or two around the end of the data area. */
 extern int ring_read (const struct ring *ring, void *buf, uint64_t from,
@@ -191,14 +208,22 @@ extern int handle_init (struct handle *h, blkring_device *device,
                         const struct blkring_attach_options *options,
                         unsigned flags);
 extern void handle_free (struct handle *h);
+/* Whether an attach failed only because the connection was lost, and shall be
+ * tried again, after so many tries: from the beginning. */
+extern bool handle_attach_again (int tries);
 /* May the handle be used?  -1 when detached or poisoned. */
 extern int handle_check (struct handle *h);
 /* Keep the error that is set as the cause of all later failures; -1. */
 extern int poison (struct handle *h);
-/* Flush, or nothing with durability none; poisons on failure. */
+/* Flush, or nothing with durability none; poisons on failure.  As the two
+ * below, but without poisoning, ESTALE where the connection was lost and
+ * there is no look_again. */
 extern int handle_flush (struct handle *h);
 /* Write durably, or with durability none just write; poisons. */
 extern int handle_write_durable (struct handle *h, const void *buf,
                                  size_t count, uint64_t offset);
+/* Parts at once, perhaps with reads beside; see device_submit. */
+extern int handle_submit (struct handle *h, struct blkring_part *parts,
+                          size_t nr, bool durable);
 
 #endif /* BLKRING_FORMAT_H */

@@ -32,6 +32,9 @@ struct window {
 
 struct consumer_state {
   unsigned char *sectors;    /* both pointer sectors */
+  bool in_doubt;             /* our position on the device may be this one, */
+  uint64_t doubtful;         /* too: the connection was lost over its write */
+  bool rewrite;              /* and if it is, it may not be durable */
   struct window window;      /* what pop hands out lies in it */
   uint64_t ahead;            /* bytes to read into it */
 };
@@ -61,13 +64,15 @@ adopt (blkring_consumer *c, const struct f1_pointers *v)
 
   trace_get (c, v);
   if (v->consumer.position != c->position) {
-    if (!c->observer) {
+    if (!c->observer && !(s->in_doubt &&
+                          v->consumer.position == s->doubtful)) {
       set_error (EBUSY, "another consumer has moved the pointer from %" PRIu64
                  " to %" PRIu64, c->position, v->consumer.position);
       return poison (&c->h);
     }
     c->position = v->consumer.position;
   }
+  s->in_doubt = false;
   /* A crash may have taken back what was never durable. */
   if (v->producer.position < c->limit)
     s->window.start = s->window.end = 0;
@@ -313,8 +318,12 @@ write_pointer (blkring_consumer *c, uint64_t position, bool suspend,
                 BLKRING_TRACE_CONSUMER, position);
   device_trace (h->ring.device, BLKRING_TRACE_SET, h->queue, h->client,
                 BLKRING_TRACE_SUSPEND, suspend);
-  if (handle_write_durable (h, s->sectors, size, 2 * size) == -1)
+  if (handle_write_durable (h, s->sectors, size, 2 * size) == -1) {
+    s->in_doubt = s->rewrite = errno == ESTALE;
+    s->doubtful = position;
     return -1;
+  }
+  s->rewrite = false;
   c->position = position;
   c->suspend = suspend;
   return 0;
@@ -357,11 +366,14 @@ f1_free_to (blkring_consumer *c, uint64_t position)
 static int
 request_locked (blkring_consumer *c, bool suspend)
 {
+  const struct consumer_state *s = c->format_state;
+
   if (f1_consumer_look (c) == -1)
     return -1;
-  if (c->suspend == suspend)
-    return 0;
-  if (c->suspend != c->suspend_ack)
+  /* Asked for already, by one that may have died before it was durable. */
+  if (c->suspend == suspend && !s->rewrite)
+    return handle_flush (&c->h);
+  if (c->suspend != suspend && c->suspend != c->suspend_ack)
     return set_error (EAGAIN, "the producer has not acknowledged the %s yet",
                       c->suspend ? "suspend" : "resume");
   return write_pointer (c, c->position, suspend, true);

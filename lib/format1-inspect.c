@@ -69,11 +69,13 @@ f1_texts (const struct ring *ring, unsigned index, char *producer,
 }
 
 int
-f1_debug (const struct ring *ring, blkring_debug_fn fn, void *opaque)
+f1_debug (const struct ring *ring, unsigned index, blkring_debug_fn fn,
+          void *opaque)
 {
   struct f1_pointers v;
   char number[24];
 
+  (void) index;
   if (load (ring, &v, NULL, NULL) == -1)
     return -1;
   snprintf (number, sizeof number, "%" PRIu64, v.producer.position);
@@ -136,6 +138,26 @@ state_of (const struct f1_pointers *v)
   return v->producer.flag ? BLKRING_RESUME_REQUESTED : BLKRING_RUNNING;
 }
 
+/* The two flags are in two sectors, and need not be of one moment: a producer
+ * that is about to resume, and a consumer that has asked to suspend since,
+ * look like a ring that is suspended.  It was, if the producer's flag still
+ * says so behind a read of the consumer's. */
+static int
+confirm_state (const struct ring *ring, const struct f1_pointers *v,
+               enum blkring_state *state)
+{
+  struct f1_pointers again;
+
+  *state = state_of (v);
+  if (*state != BLKRING_SUSPENDED)
+    return 0;
+  if (load (ring, &again, NULL, NULL) == -1)
+    return -1;
+  if (!again.producer.flag)
+    *state = state_of (&again);
+  return 0;
+}
+
 static int
 inspect_once (const struct ring *ring, unsigned flags,
               struct blkring_info *info)
@@ -153,7 +175,8 @@ inspect_once (const struct ring *ring, unsigned flags,
   info->used = v.producer.position - v.consumer.position;
   info->free = ring->capacity - info->used;
   info->largest_item = ring->largest_item;
-  info->state = state_of (&v);
+  if (confirm_state (ring, &v, &info->state) == -1)
+    return -1;
   if (flags & BLKRING_INSPECT_POINTERS)
     return 0;
   return walk (ring, v.consumer.position, v.producer.position, info);
@@ -313,11 +336,8 @@ f1_repair (const struct ring *ring, enum blkring_repair what,
   const uint32_t s = ring->sector_size;
   unsigned char *sectors;
   struct f1_pointers v;
-  struct blkring_finding finding = {
-    .offset = s,
-    .message = "set the producer's position, which was behind the "
-               "consumer's, to that",
-  };
+  struct blkring_finding finding = { .offset = s };
+  char message[128];
   int r = 0;
 
   if (what != BLKRING_REPAIR_ALL)
@@ -330,6 +350,10 @@ f1_repair (const struct ring *ring, enum blkring_repair what,
   else if (f1_decode_pointer (sectors, SIDE_PRODUCER, s, &v.producer) == 0 &&
            f1_decode_pointer (sectors + s, SIDE_CONSUMER, 2 * s, &v.consumer)
            == 0 && v.consumer.position > v.producer.position) {
+    snprintf (message, sizeof message, "set the producer's position from %"
+              PRIu64 " to the consumer's, which is %" PRIu64,
+              v.producer.position, v.consumer.position);
+    finding.message = message;
     v.producer.position = v.consumer.position;
     r = write_producer (ring, sectors, &v.producer);
     if (r == 0) {

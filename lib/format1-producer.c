@@ -10,6 +10,10 @@
  * be the oldest unread item, and is read; a sector that is filled whole
  * never is.
  *
+ * Where the device can have several requests in flight, that sector is read
+ * beside the write before: around the place where a push of the same size
+ * will end.  So a push and its advance wait for two answers and no third.
+ *
  * Two flushes an item: the items are durable before the pointer that
  * exposes them is written (rule 1 of docs/durability.md).
  */
@@ -28,9 +32,13 @@
 /* Pushes of more than this go through the buffer in parts. */
 #define LARGEST_BUFFER (UINT64_C (4) << 20)
 #define SMALLEST_BUFFER (UINT64_C (16) << 10)
+#define AHEAD (UINT64_C (16) << 10)
 
 struct producer_state {
-  unsigned char *sectors;    /* one pointer sector, to write; two to read */
+  unsigned char *sectors;    /* to read both pointer sectors */
+  unsigned char *pointer;    /* our sector as it is on the device … */
+  unsigned char *next;       /* … and as it is to be */
+  bool in_doubt;             /* either of them is there */
   unsigned char *tail_sector; /* content of the sector that the tail is in,
                                  as far as the tail */
   bool tail_known;           /* tail_sector is valid */
@@ -38,6 +46,11 @@ struct producer_state {
                                  before they are written */
   unsigned char *buffer;
   size_t buffer_size;
+  unsigned char *ahead;      /* stream positions ahead_start … ahead_end, as
+                                they were before this lap; NULL: nothing is
+                                read beside writes */
+  uint64_t ahead_start, ahead_end;
+  uint64_t ahead_connection; /* on which that was read */
 };
 
 /* Items on their way to the device, in parts of the buffer. */
@@ -46,10 +59,24 @@ struct writer {
   struct producer_state *s;
   uint64_t first;            /* start of the tail's sector */
   uint64_t last;             /* start of the sector that the items end in */
+  uint64_t end;              /* of the items */
   uint64_t start;            /* stream position of buffer[0] */
   size_t fill;               /* bytes of the buffer that are used */
   unsigned requests;
 };
+
+/* While there was no connection another producer may have come, and gone no
+ * farther than we.  Its names and flag differ. */
+static bool
+is_mine (const blkring_producer *p, uint64_t position)
+{
+  const struct producer_state *s = p->format_state;
+
+  if (device_connection (p->h.ring.device) == p->h.connection)
+    return position == p->exposed;
+  return memcmp (s->sectors, s->pointer, F1_CONTENT) == 0 ||
+    (s->in_doubt && memcmp (s->sectors, s->next, F1_CONTENT) == 0);
+}
 
 int
 f1_producer_look (blkring_producer *p)
@@ -64,9 +91,10 @@ f1_producer_look (blkring_producer *p)
                 BLKRING_TRACE_CONSUMER, v.consumer.position);
   device_trace (h->ring.device, BLKRING_TRACE_GET, h->queue, h->client,
                 BLKRING_TRACE_SUSPEND, v.consumer.flag);
-  if (v.producer.position != p->exposed) {
-    set_error (EBUSY, "another producer has moved the pointer from %" PRIu64
-               " to %" PRIu64, p->exposed, v.producer.position);
+  if (!is_mine (p, v.producer.position)) {
+    set_error (EBUSY, "another producer has written the pointer: it stood at "
+               "%" PRIu64 ", and is at %" PRIu64 " now", p->exposed,
+               v.producer.position);
     return poison (h);
   }
   if (v.consumer.position < p->freed) {
@@ -91,16 +119,24 @@ f1_producer_open (blkring_producer *p)
     return set_errno_error (ENOMEM, "cannot attach");
   p->format_state = s;
   s->sectors = device_buffer (ring->device, 2 * ring->sector_size);
+  s->pointer = device_buffer (ring->device, ring->sector_size);
+  s->next = device_buffer (ring->device, ring->sector_size);
   s->tail_sector = device_buffer (ring->device, ring->sector_size);
   s->last_sector = device_buffer (ring->device, ring->sector_size);
-  if (s->sectors == NULL || s->tail_sector == NULL ||
-      s->last_sector == NULL ||
+  if (device_submits (ring->device)) {
+    s->ahead = device_buffer (ring->device, AHEAD);
+    if (s->ahead == NULL)
+      return -1;
+  }
+  if (s->sectors == NULL || s->pointer == NULL || s->next == NULL ||
+      s->tail_sector == NULL || s->last_sector == NULL ||
       f1_read_pointers (ring, s->sectors, &v) == -1)
     return -1;
   device_trace (ring->device, BLKRING_TRACE_GET, p->h.queue, p->h.client,
                 BLKRING_TRACE_PRODUCER, v.producer.position);
   device_trace (ring->device, BLKRING_TRACE_GET, p->h.queue, p->h.client,
                 BLKRING_TRACE_SUSPEND_ACK, v.producer.flag);
+  memcpy (s->pointer, s->sectors, ring->sector_size);
   p->tail = p->exposed = v.producer.position;
   p->freed = p->freed_seen = v.consumer.position;
   p->suspend = v.consumer.flag;
@@ -116,9 +152,12 @@ f1_producer_close (blkring_producer *p)
   if (s == NULL)
     return;
   free (s->sectors);
+  free (s->pointer);
+  free (s->next);
   free (s->tail_sector);
   free (s->last_sector);
   free (s->buffer);
+  free (s->ahead);
   free (s);
   p->format_state = NULL;
 }
@@ -174,14 +213,23 @@ grow_buffer (struct producer_state *s, const struct ring *ring,
   return 0;
 }
 
+static bool
+has_ahead (const struct producer_state *s, uint64_t start, uint64_t end,
+           uint64_t connection)
+{
+  return start >= s->ahead_start && end <= s->ahead_end &&
+    connection == s->ahead_connection;
+}
+
 /* Have at hand what stands in the two sectors that are not filled: the
  * tail's, and the one that the items end in. */
 static int
-load_sectors (struct writer *w, uint64_t end)
+load_sectors (struct writer *w)
 {
   struct producer_state *s = w->s;
   const struct ring *ring = &w->p->h.ring;
   const uint32_t size = ring->sector_size;
+  const uint64_t end = w->end;
 
   if (!s->tail_known && w->p->tail != w->first) {
     if (ring_read (ring, s->tail_sector, w->first,
@@ -202,7 +250,63 @@ load_sectors (struct writer *w, uint64_t end)
     memcpy (s->last_sector, s->tail_sector, size);
     return 0;
   }
+  if (has_ahead (s, w->last, w->last + size,
+                 device_connection (ring->device))) {
+    memcpy (s->last_sector, s->ahead + (w->last - s->ahead_start), size);
+    return 0;
+  }
   return ring_read (ring, s->last_sector, w->last, w->last + size);
+}
+
+/* The parts that read ahead, if that is of use: their number.  Small items
+ * want what follows, and large ones the place where one of the last size
+ * would end.  Nobody else writes there, and this write ends before. */
+static size_t
+plan_ahead (struct writer *w, struct blkring_part *parts, uint64_t *start,
+            uint64_t *end)
+{
+  struct producer_state *s = w->s;
+  const struct ring *ring = &w->p->h.ring;
+  const uint32_t size = ring->sector_size;
+  const uint64_t limit = w->first + ring->capacity;
+  const uint64_t next = w->end + (w->end - w->p->tail);
+  uint64_t from = round_up (w->end, size), to = from + AHEAD / 2;
+
+  *start = from;
+  if (next >= to) {
+    from = round_down (next, size);
+    to = from + size;
+    *start = max_u64 (*start, from - AHEAD / 2);
+  }
+  *end = min_u64 (*start + AHEAD, limit);
+  if (s->ahead == NULL || from >= limit ||
+      has_ahead (s, from, min_u64 (to, limit), w->p->h.connection))
+    return 0;
+  return ring_parts (ring, BLKRING_PART_READ, s->ahead, *start, *end, parts);
+}
+
+/* Write the end of the items, durably, and read ahead beside it. */
+static int
+write_end (struct writer *w, struct blkring_part *parts, size_t nr)
+{
+  struct producer_state *s = w->s;
+  uint64_t start = 0, end = 0;
+  const size_t reads = plan_ahead (w, parts + nr, &start, &end);
+  size_t i;
+
+  if (reads > 0)
+    s->ahead_start = s->ahead_end = 0;
+  if (handle_submit (&w->p->h, parts, nr + reads, true) == -1)
+    return -1;
+  for (i = nr; i < nr + reads; ++i)
+    if (parts[i].error != 0)
+      return 0;
+  if (reads > 0) {
+    s->ahead_start = start;
+    s->ahead_end = end;
+    s->ahead_connection = w->p->h.connection;
+  }
+  return 0;
 }
 
 /* Items that go all around the ring end in the sector that they began in:
@@ -218,29 +322,32 @@ keep_head (struct writer *w)
             ring->sector_size - tail);
 }
 
-/* Write what is in the buffer, whole sectors.  A single request is made
- * durable by itself, several by a flush. */
+/* Write what is in the buffer, whole sectors.  On a device that has its
+ * requests in flight together all of them are durable: what was written on a
+ * connection that was lost since could not be written again.  Elsewhere a
+ * single request is made durable by itself, and several by a flush. */
 static int
 write_out (struct writer *w, bool finish)
 {
   const struct ring *ring = &w->p->h.ring;
-  unsigned char *from = w->s->buffer;
-  uint64_t offset, n;
+  struct handle *h = &w->p->h;
+  const bool each = device_submits (ring->device);
+  struct blkring_part parts[4];
+  size_t nr;
+  bool all;
 
   keep_head (w);
-  while (w->fill > 0) {
-    offset = ring_offset (ring, w->start);
-    n = min_u64 (w->fill, ring->data_offset + ring->capacity - offset);
-    if (finish && w->requests == 0 && n == w->fill)
-      return handle_write_durable (&w->p->h, from, n, offset);
-    if (device_pwrite (ring->device, from, n, offset) == -1)
-      return poison (&w->p->h);
-    w->requests++;
-    w->start += n;
-    w->fill -= n;
-    from += n;
-  }
-  return finish ? handle_flush (&w->p->h) : 0;
+  nr = ring_parts (ring, BLKRING_PART_WRITE, w->s->buffer, w->start,
+                   w->start + w->fill, parts);
+  all = nr > 0 && w->requests == 0;
+  w->start += w->fill;
+  w->fill = 0;
+  w->requests += nr;
+  if (finish && all)
+    return write_end (w, parts, nr);
+  if (nr > 0 && handle_submit (h, parts, nr, each) == -1)
+    return -1;
+  return finish && !each ? handle_flush (h) : 0;
 }
 
 static int
@@ -332,8 +439,9 @@ f1_write (blkring_producer *p, const struct iovec *items, size_t nr,
 
   w.first = w.start = round_down (p->tail, size);
   w.last = round_down (end, size);
+  w.end = end;
   if (grow_buffer (s, ring, round_up (end, size) - w.first) == -1 ||
-      load_sectors (&w, end) == -1)
+      load_sectors (&w) == -1)
     return -1;
   if (put_bytes (&w, s->tail_sector, p->tail - w.first) == -1)
     return -1;
@@ -361,16 +469,24 @@ write_pointer (blkring_producer *p, uint64_t position, bool ack)
   struct producer_state *s = p->format_state;
   struct handle *h = &p->h;
   const struct f1_pointer v = { position, ack };
+  unsigned char *swap;
+  int r;
 
-  f1_encode_pointer (s->sectors, h->ring.sector_size, SIDE_PRODUCER, &v,
+  f1_encode_pointer (s->next, h->ring.sector_size, SIDE_PRODUCER, &v,
                      h->queue, h->client);
   device_trace (h->ring.device, BLKRING_TRACE_SET, h->queue, h->client,
                 BLKRING_TRACE_PRODUCER, position);
   device_trace (h->ring.device, BLKRING_TRACE_SET, h->queue, h->client,
                 BLKRING_TRACE_SUSPEND_ACK, ack);
-  if (handle_write_durable (h, s->sectors, h->ring.sector_size,
-                            h->ring.sector_size) == -1)
+  s->in_doubt = true;
+  r = handle_write_durable (h, s->next, h->ring.sector_size,
+                            h->ring.sector_size);
+  s->in_doubt = false;
+  if (r == -1)
     return -1;
+  swap = s->pointer;
+  s->pointer = s->next;
+  s->next = swap;
   p->exposed = position;
   p->suspend_ack = ack;
   return 0;
@@ -382,11 +498,12 @@ f1_expose (blkring_producer *p, uint64_t position)
   return write_pointer (p, position, p->suspend_ack);
 }
 
-/* What is acknowledged was read, and may not be durable yet. */
+/* What is acknowledged was read, and may not be durable yet.  The flush may
+ * have looked again, and found something else. */
 int
-f1_acknowledge (blkring_producer *p, bool suspend)
+f1_acknowledge (blkring_producer *p)
 {
   if (handle_flush (&p->h) == -1)
     return -1;
-  return write_pointer (p, p->exposed, suspend);
+  return write_pointer (p, p->exposed, p->suspend);
 }

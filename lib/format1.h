@@ -24,6 +24,7 @@
 #define F1_MAGIC_LENGTH 30
 #define F1_TEXT_OFFSET 128
 #define F1_TEXT_LENGTH 384
+#define F1_CONTENT 512       /* bytes of a pointer sector that are used */
 #define F1_DATA_SECTOR 3
 #define F1_MIN_SECTORS 4
 #define F1_HEADER 4
@@ -80,7 +81,7 @@ extern int f1_measure (blkring_producer *p, const struct iovec *items,
 extern int f1_write (blkring_producer *p, const struct iovec *items,
                      size_t nr, uint64_t needed, bool expose);
 extern int f1_expose (blkring_producer *p, uint64_t position);
-extern int f1_acknowledge (blkring_producer *p, bool suspend);
+extern int f1_acknowledge (blkring_producer *p);
 
 /* format1-consumer.c */
 extern int f1_consumer_open (blkring_consumer *c);
@@ -96,8 +97,8 @@ extern int f1_request (blkring_consumer *c, bool suspend);
 /* format1-inspect.c */
 extern int f1_texts (const struct ring *ring, unsigned index,
                      char *producer, char *consumer);
-extern int f1_debug (const struct ring *ring, blkring_debug_fn fn,
-                     void *opaque);
+extern int f1_debug (const struct ring *ring, unsigned index,
+                     blkring_debug_fn fn, void *opaque);
 extern int f1_inspect (const struct ring *ring, unsigned flags,
                        struct blkring_info *info);
 extern int f1_check (const struct ring *ring, blkring_finding_fn fn,

@@ -20,23 +20,23 @@ become_owner (blkring_consumer *c)
 {
   struct consumer_state *s = c->format_state;
   struct handle *h = &c->h;
-  const bool shared = h->ring.device->geometry.flags & BLKRING_DEVICE_SHARED;
+  const struct f2_record before = *f2_mine (c);
   struct f2_record claimed;
-  bool free_to_take;
+  int gone = f2_check_owner (&h->ring, &before, "consumer", h->takeover);
 
   /* The flush may take long, and its owner go on meanwhile. */
-  if (f2_check_owner (f2_mine (c), "consumer", shared, h->takeover) == -1 ||
-      handle_flush (h) == -1 ||
-      f2_read_records (&h->ring, &s->records) == -1 ||
-      f2_check_owner (f2_mine (c), "consumer", shared, h->takeover) == -1)
+  if (gone == -1 || handle_flush (h) == -1 ||
+      f2_read_records (&h->ring, &s->records) == -1)
     return -1;
-  free_to_take = f2_mine (c)->flags & F2_CLEAN ||
-    f2_is_dead (&f2_mine (c)->owner, shared);
+  if (!f2_same_write (f2_mine (c), &before))
+    gone = f2_check_owner (&h->ring, f2_mine (c), "consumer", h->takeover);
+  if (gone == -1)
+    return -1;
   if (f2_claim (h, &s->records, f2_kind (c)) == -1)
     return -1;
   claimed = *f2_mine (c);
   /* A live owner must notice before anything is built on its position. */
-  if (!free_to_take &&
+  if (!gone &&
       h->clock.sleep (h->clock.opaque, 2 * h->poll_interval) == -1)
     return set_errno_error (errno, "interrupted while taking over");
   /* Two can claim at the same time. */
@@ -61,6 +61,9 @@ f2_consumer_open (blkring_consumer *c)
   if (f2_records_init (&s->records, ring) == -1 ||
       f2_read_records (ring, &s->records) == -1)
     return -1;
+  if (!(f2_mine (c)->flags & F2_ENABLED))
+    return set_error (EINVAL, "consumer %u is disabled: enable it first",
+                      c->index);
   if (!c->observer && become_owner (c) == -1)
     return -1;
   c->position = c->popped = f2_mine (c)->position;

@@ -83,6 +83,8 @@ walk_items (struct walk *w, const struct f2_scan *s)
                       s->frame.position, offset, s->frame.length);
 }
 
+/* The enabled consumer that is farthest behind: of two in the same frame,
+ * too. */
 static int
 lowest_record (const struct f2_records *rs, unsigned *kind)
 {
@@ -92,7 +94,7 @@ lowest_record (const struct f2_records *rs, unsigned *kind)
   *kind = F2_PRODUCER;
   for (k = F2_CONSUMER; k < rs->nr; ++k)
     if (rs->record[k].flags & F2_ENABLED &&
-        (!found || rs->record[k].frame < rs->record[*kind].frame)) {
+        (!found || rs->record[k].position < rs->record[*kind].position)) {
       *kind = k;
       found = 1;
     }
@@ -237,8 +239,8 @@ describe (const struct walk *w, struct blkring_info *i)
   if (r[F2_PRODUCER].epoch)
     f2_describe_owner (&r[F2_PRODUCER], i->producer_text,
                        sizeof i->producer_text);
-  if (r[F2_CONSUMER].epoch)
-    f2_describe_owner (&r[F2_CONSUMER], i->consumer_text,
+  if (r[lowest].epoch)
+    f2_describe_owner (&r[lowest], i->consumer_text,
                        sizeof i->consumer_text);
 }
 
@@ -334,32 +336,70 @@ tell (blkring_debug_fn fn, void *opaque, const char *key, uint64_t value)
   fn (opaque, key, number);
 }
 
-int
-f2_debug (const struct ring *ring, blkring_debug_fn fn, void *opaque)
+/* The end of what is exposed.  Frames that break are not the matter here:
+ * they end it. */
+static int
+exposed_end (const struct ring *ring, const struct f2_records *rs,
+             uint64_t *end)
 {
-  const struct f2_record *p, *control, *c;
+  struct f2_scan s;
+  uint32_t chain;
+  int found;
+
+  *end = f2_highest_start (rs, &chain);
+  if (f2_scan_begin (&s, ring, *end, chain,
+                     f2_lowest_frame (rs, *end) + ring->capacity) == -1)
+    return -1;
+  while ((found = f2_scan_next (&s)) == 1 && s.frame.flags & F2_PUBLISHED &&
+         !f2_is_late (&rs->record[F2_PRODUCER], &s.frame))
+    *end = s.at;
+  f2_scan_end (&s);
+  return found == -1 ? -1 : 0;
+}
+
+static int
+debug (const struct ring *ring, const struct f2_records *rs, unsigned index,
+       blkring_debug_fn fn, void *opaque)
+{
+  const struct f2_record *p = &rs->record[F2_PRODUCER], *c;
+  unsigned kind;
+  uint64_t end;
+
+  if (exposed_end (ring, rs, &end) == -1)
+    return -1;
+  if (index != FARTHEST_BEHIND)
+    kind = F2_CONSUMER + index;
+  else if (!lowest_record (rs, &kind))
+    kind = F2_CONSUMER;
+  c = &rs->record[kind];
+  tell (fn, opaque, "producer/offset", end);
+  tell (fn, opaque, "producer/suspend_ack", p->suspend);
+  tell (fn, opaque, "consumer/offset", c->position);
+  tell (fn, opaque, "consumer/suspend", rs->record[F2_CONTROL].suspend);
+  tell (fn, opaque, "format", 2);
+  tell (fn, opaque, "block-size", ring->block_size);
+  tell (fn, opaque, "capacity", ring->capacity);
+  tell (fn, opaque, "producer/epoch", p->epoch);
+  tell (fn, opaque, "producer/published", p->position);
+  tell (fn, opaque, "producer/since", p->since);
+  tell (fn, opaque, "consumer/index", kind - F2_CONSUMER);
+  tell (fn, opaque, "consumer/epoch", c->epoch);
+  tell (fn, opaque, "consumer/frame", c->frame);
+  return 0;
+}
+
+int
+f2_debug (const struct ring *ring, unsigned index, blkring_debug_fn fn,
+          void *opaque)
+{
   struct f2_records rs;
   int r;
 
   if (f2_records_init (&rs, ring) == -1)
     return -1;
   r = f2_read_records (ring, &rs);
-  if (r == 0) {
-    p = &rs.record[F2_PRODUCER];
-    control = &rs.record[F2_CONTROL];
-    c = &rs.record[F2_CONSUMER];
-    tell (fn, opaque, "producer/offset", p->position);
-    tell (fn, opaque, "producer/suspend_ack", p->suspend);
-    tell (fn, opaque, "consumer/offset", c->position);
-    tell (fn, opaque, "consumer/suspend", control->suspend);
-    tell (fn, opaque, "format", 2);
-    tell (fn, opaque, "block-size", ring->block_size);
-    tell (fn, opaque, "capacity", ring->capacity);
-    tell (fn, opaque, "producer/epoch", p->epoch);
-    tell (fn, opaque, "producer/since", p->since);
-    tell (fn, opaque, "consumer/epoch", c->epoch);
-    tell (fn, opaque, "consumer/frame", c->frame);
-  }
+  if (r == 0)
+    r = debug (ring, &rs, index, fn, opaque);
   f2_records_free (&rs);
   return r;
 }
@@ -405,7 +445,7 @@ check_record_copies (const struct ring *ring, blkring_finding_fn fn,
                      void *opaque)
 {
   struct f2_records rs;
-  char message[128];
+  char message[128], whose[32];
   uint64_t offset;
   unsigned k;
   int found = 0;
@@ -417,9 +457,9 @@ check_record_copies (const struct ring *ring, blkring_finding_fn fn,
       if (!rs.damaged[k])
         continue;
       offset = f2_record_offset (k, !rs.copy[k]);
-      snprintf (message, sizeof message, "one copy of the %s record at byte %"
-                PRIu64 " is damaged", k == F2_PRODUCER ? "producer's"
-                : k == F2_CONTROL ? "control" : "consumer's", offset);
+      snprintf (message, sizeof message, "one copy of %s record at byte %"
+                PRIu64 " is damaged", f2_whose (k, whose, sizeof whose),
+                offset);
       found += report (fn, opaque, BLKRING_FINDING_CORRUPTION, offset,
                        message);
     }
@@ -453,7 +493,8 @@ f2_check (const struct ring *ring, blkring_finding_fn fn, void *opaque)
     }
   }
   else if (info->staged > 0 &&
-           info->producer_side.owner != BLKRING_OWNER_ALIVE) {
+           (info->producer_side.owner == BLKRING_OWNER_NONE ||
+            info->producer_side.owner == BLKRING_OWNER_DEAD)) {
     snprintf (message, sizeof message, "%" PRIu64 " bytes behind position %"
               PRIu64 " were pushed and never exposed", info->staged,
               info->producer);

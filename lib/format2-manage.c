@@ -14,16 +14,26 @@
 
 #include "error.h"
 #include "format2.h"
+#include "lock.h"
 
-/* The set of consumers changes only while no producer counts on it. */
+static bool
+is_shared (const struct ring *ring)
+{
+  return ring->device->geometry.flags & BLKRING_DEVICE_SHARED;
+}
+
+/* The set of consumers changes only while no producer counts on it.
+ * 'locked': the lock of that side is ours, so that nobody is the producer who
+ * is not at work elsewhere, and nobody becomes it. */
 static int
-check_producer_rests (const struct ring *ring, const struct f2_records *rs)
+check_producer_rests (const struct ring *ring, const struct f2_records *rs,
+                      bool locked)
 {
   const struct f2_record *p = &rs->record[F2_PRODUCER];
   const struct f2_record *control = &rs->record[F2_CONTROL];
-  const bool shared = ring->device->geometry.flags & BLKRING_DEVICE_SHARED;
 
-  if (p->flags & F2_CLEAN || f2_is_dead (&p->owner, shared) ||
+  if ((locked && (p->flags & F2_CLEAN ||
+                  f2_is_dead (&p->owner, is_shared (ring)))) ||
       (control->flags & F2_SUSPEND && p->suspend == control->suspend))
     return 0;
   return set_error (EBUSY, "a producer is at work: suspend the ring first, "
@@ -67,7 +77,7 @@ disable (const struct f2_records *rs, struct f2_record *c)
 
 static int
 set_enabled (const struct ring *ring, struct f2_records *rs, unsigned index,
-             bool on)
+             bool on, bool locked)
 {
   struct f2_record *c = &rs->record[F2_CONSUMER + index];
 
@@ -75,7 +85,8 @@ set_enabled (const struct ring *ring, struct f2_records *rs, unsigned index,
     return -1;
   if (((c->flags & F2_ENABLED) != 0) == on)
     return 0;
-  if (check_producer_rests (ring, rs) == -1)
+  if (check_producer_rests (ring, rs, locked) == -1 ||
+      f2_check_owner (ring, c, "consumer", false) == -1)
     return -1;
   if (!on && disable (rs, c) == -1)
     return -1;
@@ -90,13 +101,19 @@ set_enabled (const struct ring *ring, struct f2_records *rs, unsigned index,
 int
 f2_enable (const struct ring *ring, unsigned index, bool on)
 {
+  const bool locked = owner_lock (ring->device, SIDE_PRODUCER) == 0;
   struct f2_records rs;
   int r;
 
-  if (f2_records_init (&rs, ring) == -1)
+  if (!locked && errno != EBUSY)
     return -1;
-  r = set_enabled (ring, &rs, index, on);
-  f2_records_free (&rs);
+  r = f2_records_init (&rs, ring);
+  if (r == 0) {
+    r = set_enabled (ring, &rs, index, on, locked);
+    f2_records_free (&rs);
+  }
+  if (locked)
+    owner_unlock (ring->device, SIDE_PRODUCER);
   return r;
 }
 
@@ -108,6 +125,29 @@ struct repair {
   void *opaque;
   int repaired;
 };
+
+/* Locks do not reach those on other hosts.  What cannot be read has no owner
+ * that could go on. */
+static int
+check_nobody_is_there (const struct ring *ring)
+{
+  struct f2_records rs;
+  unsigned k;
+  int r;
+
+  if (f2_records_init (&rs, ring) == -1)
+    return -1;
+  r = f2_read_records (ring, &rs);
+  if (r == -1 && errno == EBADMSG)
+    r = 0;
+  else
+    for (k = 0; k < rs.nr && r != -1; ++k)
+      if (k != F2_CONTROL)
+        r = f2_check_owner (ring, &rs.record[k], k == F2_PRODUCER ? "producer"
+                            : "consumer", false);
+  f2_records_free (&rs);
+  return r == -1 ? -1 : 0;
+}
 
 static void
 repaired (struct repair *r, enum blkring_finding_kind kind, uint64_t offset,
@@ -157,6 +197,7 @@ static int
 repair_records (struct repair *r)
 {
   struct f2_records rs;
+  char message[128], whose[32];
   uint64_t offset;
   unsigned k;
   int status = -1;
@@ -169,9 +210,11 @@ repair_records (struct repair *r)
         continue;
       offset = f2_record_offset (k, !rs.copy[k]);
       status = f2_write_record (r->ring, &rs, k, true);
+      snprintf (message, sizeof message, "wrote the damaged copy of %s "
+                "record anew from the other one",
+                f2_whose (k, whose, sizeof whose));
       if (status == 0)
-        repaired (r, BLKRING_FINDING_CORRUPTION, offset, "wrote a record's "
-                  "damaged copy anew from the other one");
+        repaired (r, BLKRING_FINDING_CORRUPTION, offset, message);
     }
   f2_records_free (&rs);
   return status;
@@ -202,6 +245,7 @@ static int
 drop_staged (struct repair *r)
 {
   struct blkring_info *info = malloc (sizeof *info);
+  char message[128];
   int status = -1;
 
   if (info == NULL)
@@ -209,9 +253,12 @@ drop_staged (struct repair *r)
   status = f2_inspect (r->ring, 0, info);
   if (status == -1 && errno == EBADMSG)
     status = 0;              /* cannot be told; check says what is wrong */
-  else if (status == 0 && info->staged > 0)
-    status = drop_frame (r, info->producer, BLKRING_FINDING_LEAK,
-                         "dropped what was pushed and never exposed");
+  else if (status == 0 && info->staged > 0) {
+    snprintf (message, sizeof message, "dropped %" PRIu64 " bytes behind "
+              "position %" PRIu64 ", which were pushed and never exposed",
+              info->staged, info->producer);
+    status = drop_frame (r, info->producer, BLKRING_FINDING_LEAK, message);
+  }
   free (info);
   return status;
 }
@@ -236,6 +283,8 @@ f2_repair (const struct ring *ring, enum blkring_repair what,
 {
   struct repair r = { ring, fn, opaque, 0 };
 
+  if (check_nobody_is_there (ring) == -1)
+    return -1;
   if (what == BLKRING_REPAIR_ALL &&
       (repair_super (&r) == -1 || repair_records (&r) == -1 ||
        drop_late (&r) == -1))

@@ -132,23 +132,16 @@ recover (blkring_producer *p, bool rewrite)
   struct producer_state *s = p->format_state;
   const struct ring *ring = &p->h.ring;
   const struct f2_record *r = mine (s);
-  uint64_t start = r->position, where = 0, offset, n, done, size;
-  uint32_t chain = r->chain;
+  uint32_t chain;
+  uint64_t start = f2_highest_start (&s->records, &chain);
+  uint64_t where = 0, offset, n, done, size;
   struct f2_scan scan;
   bool late = false;
-  unsigned k;
   int found;
 
-  for (k = F2_CONSUMER; k < s->records.nr; ++k) {
-    const struct f2_record *c = &s->records.record[k];
-
-    if (c->flags & F2_ENABLED && c->frame > start) {
-      start = c->frame;
-      chain = c->chain;
-    }
-  }
   if (f2_scan_begin (&scan, ring, start, chain,
-                     f2_lowest_frame (&s->records, start) + ring->capacity) == -1)
+                     f2_lowest_frame (&s->records, start) + ring->capacity)
+      == -1)
     return -1;
   p->tail = start;
   while ((found = f2_scan_next (&scan)) == 1) {
@@ -233,16 +226,18 @@ static int
 prepare (blkring_producer *p)
 {
   const struct ring *ring = &p->h.ring;
-  const bool shared = ring->device->geometry.flags & BLKRING_DEVICE_SHARED;
   struct producer_state *s = p->format_state;
   struct f2_record before;
   bool clean;
+  int gone;
 
-  if (f2_read_records (ring, &s->records) == -1 ||
-      f2_check_owner (mine (s), "producer", shared, p->h.takeover) == -1)
+  if (f2_read_records (ring, &s->records) == -1)
+    return -1;
+  gone = f2_check_owner (ring, mine (s), "producer", p->h.takeover);
+  if (gone == -1)
     return -1;
   clean = mine (s)->flags & F2_CLEAN;
-  if (!clean && !f2_is_dead (&mine (s)->owner, shared) && take_over (p) == -1)
+  if (!gone && take_over (p) == -1)
     return -1;
   before = *mine (s);
   if (recover (p, !clean) == -1)
@@ -283,8 +278,10 @@ f2_producer_close (blkring_producer *p)
 
   if (s == NULL)
     return;
-  /* Say that nothing is under way; if that fails, the next one scans. */
-  if (s->written.epoch != 0 && p->h.poison_errno == 0 && f2_producer_look (p) == 0) {
+  /* Say that nothing is under way; if that fails, the next one scans.  An
+   * attach that failed in the middle knows nothing to say. */
+  if (s->written.epoch != 0 && p->h.poison_errno == 0 &&
+      f2_producer_look (p) == 0) {
     mine (s)->flags |= F2_CLEAN;
     write_record (p, false);
   }
@@ -390,24 +387,17 @@ build_frame (blkring_producer *p, const struct iovec *items, size_t nr,
   return size;
 }
 
-/* A single request is made durable by itself, two around the end of the
- * data area by a flush. */
+/* One request, or two around the end of the data area. */
 static int
 write_frame (blkring_producer *p, uint64_t size)
 {
   struct producer_state *s = p->format_state;
   const struct ring *ring = &p->h.ring;
-  const uint64_t offset = ring_offset (ring, p->tail);
-  const uint64_t first = min_u64 (size, ring->data_offset + ring->capacity
-                                  - offset);
+  struct blkring_part parts[2];
+  const size_t nr = ring_parts (ring, BLKRING_PART_WRITE, s->buffer, p->tail,
+                                p->tail + size, parts);
 
-  if (first == size)
-    return handle_write_durable (&p->h, s->buffer, size, offset);
-  if (device_pwrite (ring->device, s->buffer, first, offset) == -1 ||
-      device_pwrite (ring->device, s->buffer + first, size - first,
-                     ring->data_offset) == -1)
-    return poison (&p->h);
-  return handle_flush (&p->h);
+  return handle_submit (&p->h, parts, nr, true);
 }
 
 /* A write that took longer than the poll interval may have been overtaken
@@ -421,6 +411,29 @@ confirm (blkring_producer *p)
     return 0;
   p->last_look = now;
   return f2_producer_look (p);
+}
+
+/* What follows a frame that was written. */
+static int
+finish_write (blkring_producer *p, uint64_t size, uint32_t crc, bool publish,
+              bool expose)
+{
+  struct producer_state *s = p->format_state;
+
+  if (confirm (p) == -1)
+    return -1;
+  p->tail += size;
+  s->chain = crc;
+  if (publish) {
+    p->exposed = p->tail;
+    s->exposed_chain = s->chain;
+    if (p->exposed - mine (s)->position >=
+        min_u64 (p->h.ring.capacity / 8, RECORD_INTERVAL))
+      return write_record (p, true);
+    return 0;
+  }
+  s->staged[s->nr_staged++] = (struct staged) { p->tail, s->chain };
+  return expose ? f2_expose (p, p->tail) : 0;
 }
 
 int
@@ -437,22 +450,14 @@ f2_write (blkring_producer *p, const struct iovec *items, size_t nr,
   size = build_frame (p, items, nr, publish, &frame);
   if (write_frame (p, size) == -1)
     return -1;
-  /* It may have been seen: from here on whatever fails poisons, so that
-   * nothing else comes to stand at its place. */
-  if (confirm (p) == -1)
-    return poison (&p->h);
-  p->tail += size;
-  s->chain = frame.crc;
-  if (publish) {
-    p->exposed = p->tail;
-    s->exposed_chain = s->chain;
-    if (p->exposed - mine (s)->position >=
-        min_u64 (p->h.ring.capacity / 8, RECORD_INTERVAL))
-      return write_record (p, true) == -1 ? poison (&p->h) : 0;
+  if (finish_write (p, size, frame.crc, publish, expose) == 0)
     return 0;
-  }
-  s->staged[s->nr_staged++] = (struct staged) { p->tail, s->chain };
-  return expose && f2_expose (p, p->tail) == -1 ? poison (&p->h) : 0;
+  /* The frame is there, and the caller hears of a failure: another one in
+   * its place would fork the stream, and one behind it store the items
+   * twice. */
+  if (errno == ENOTCONN)
+    set_in_doubt ();
+  return poison (&p->h);
 }
 
 int
@@ -476,19 +481,20 @@ f2_expose (blkring_producer *p, uint64_t position)
   return write_record (p, false);
 }
 
-/* What is acknowledged was read, and may not be durable yet. */
+/* What is acknowledged was read, and may not be durable yet.  The flush may
+ * have looked again, and found something else. */
 int
-f2_acknowledge (blkring_producer *p, bool suspend)
+f2_acknowledge (blkring_producer *p)
 {
   struct producer_state *s = p->format_state;
 
   if (handle_flush (&p->h) == -1)
     return -1;
   mine (s)->suspend = s->records.record[F2_CONTROL].suspend;
-  trace (p, BLKRING_TRACE_SET, BLKRING_TRACE_SUSPEND_ACK, suspend);
+  trace (p, BLKRING_TRACE_SET, BLKRING_TRACE_SUSPEND_ACK, p->suspend);
   if (write_record (p, false) == -1)
     return -1;
-  p->suspend_ack = suspend;
+  p->suspend_ack = p->suspend;
   return 0;
 }
 

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,21 +88,33 @@ read_once (const struct ring *ring, struct f2_records *rs, unsigned *bad)
   return 1;
 }
 
+const char *
+f2_whose (unsigned kind, char *text, size_t size)
+{
+  if (kind == F2_PRODUCER)
+    return "the producer's";
+  if (kind == F2_CONTROL)
+    return "the control";
+  snprintf (text, size, "consumer %u's", kind - F2_CONSUMER);
+  return text;
+}
+
 int
 f2_read_records (const struct ring *ring, struct f2_records *rs)
 {
   unsigned bad = 0;
+  char whose[32];
   int tries, r;
 
+  rs->connection = device_connection (ring->device);
   for (tries = 0; tries < READ_TRIES; ++tries) {
     r = read_once (ring, rs, &bad);
     if (r != 0)
       return r == 1 ? f2_check_records (ring, rs) : -1;
   }
-  return set_corrupt (f2_record_offset (bad, 0), "both copies of the %s "
+  return set_corrupt (f2_record_offset (bad, 0), "both copies of %s "
                       "record, at bytes %" PRIu64 " and %" PRIu64
-                      ", are damaged", bad == F2_PRODUCER ? "producer's"
-                      : bad == F2_CONTROL ? "control" : "consumer's",
+                      ", are damaged", f2_whose (bad, whose, sizeof whose),
                       f2_record_offset (bad, 0), f2_record_offset (bad, 1));
 }
 
@@ -115,6 +128,21 @@ f2_lowest_frame (const struct f2_records *rs, uint64_t published)
     if (rs->record[k].flags & F2_ENABLED)
       lowest = min_u64 (lowest, rs->record[k].frame);
   return lowest;
+}
+
+uint64_t
+f2_highest_start (const struct f2_records *rs, uint32_t *chain)
+{
+  const struct f2_record *c;
+  uint64_t start = rs->record[F2_PRODUCER].position;
+
+  *chain = rs->record[F2_PRODUCER].chain;
+  for (c = &rs->record[F2_CONSUMER]; c < &rs->record[rs->nr]; ++c)
+    if (c->flags & F2_ENABLED && c->frame > start) {
+      start = c->frame;
+      *chain = c->chain;
+    }
+  return start;
 }
 
 static int
@@ -181,6 +209,41 @@ f2_check_records (const struct ring *ring, const struct f2_records *rs)
 
 /*---------------------------------------------------------------------*/
 
+/* The connection was lost.  If the record on the device is the one that we
+ * knew, or the one that we were writing, we may write it (again). */
+static int
+still_mine (const struct ring *ring, struct f2_records *rs, unsigned kind)
+{
+  const unsigned char *known = rs->buffer + 2 * kind * (size_t) F2_SLOT;
+  const uint64_t connection = device_connection (ring->device);
+  unsigned char *slots = device_buffer (ring->device, 2 * F2_SLOT);
+  struct f2_record r[2];
+  bool valid[2], same;
+  unsigned i, copy;
+
+  if (slots == NULL)
+    return -1;
+  if (device_pread (ring->device, slots, 2 * F2_SLOT,
+                    f2_record_offset (kind, 0)) == -1) {
+    free (slots);
+    return errno == ENOTCONN ? set_in_doubt () : -1;
+  }
+  for (i = 0; i < 2; ++i)
+    valid[i] = f2_decode_record (slots + i * F2_SLOT, ring->uuid, kind,
+                                 &r[i]);
+  copy = valid[0] && valid[1] ? is_newer (&r[1], &r[0]) : valid[1];
+  same = valid[copy] && memcmp (slots + copy * F2_SLOT,
+                                known + copy * F2_SLOT, F2_CONTENT) == 0;
+  free (slots);
+  if (!same)
+    return set_error (EBUSY, "while the connection to the server was lost "
+                      "another wrote the %s record",
+                      kind == F2_PRODUCER ? "producer's"
+                      : kind == F2_CONTROL ? "control" : "consumer's");
+  rs->connection = connection;
+  return 0;
+}
+
 int
 f2_write_record (const struct ring *ring, struct f2_records *rs,
                  unsigned kind, bool flush)
@@ -191,26 +254,30 @@ f2_write_record (const struct ring *ring, struct f2_records *rs,
   const uint64_t offset = f2_record_offset (kind, copy);
   unsigned char *p = rs->buffer + (2 * kind + copy) * F2_SLOT;
   struct f2_record *r = &rs->record[kind];
+  struct blkring_part part;
 
   r->sequence++;
   r->time = f2_wall_clock ();
   memset (p, 0, size);
   f2_encode_record (p, ring->uuid, kind, r);
-  if ((flush ? device_pwrite_durable (ring->device, p, size, offset)
-       : device_pwrite (ring->device, p, size, offset)) == -1)
-    return -1;
+  part = write_part (p, size, offset);
+  while (device_submit (ring->device, &part, 1, flush, rs->connection) == -1)
+    if (errno != ESTALE || still_mine (ring, rs, kind) == -1)
+      return -1;
   rs->copy[kind] = copy;
   rs->damaged[kind] = false;
   return 0;
 }
 
 int
-f2_check_owner (const struct f2_record *r, const char *who, bool shared,
-                bool takeover)
+f2_check_owner (const struct ring *ring, const struct f2_record *r,
+                const char *who, bool takeover)
 {
   char owner[600];
 
-  if (r->flags & F2_CLEAN || takeover || f2_is_dead (&r->owner, shared))
+  if (f2_owner_is_gone (ring, r))
+    return 1;
+  if (takeover)
     return 0;
   f2_describe_owner (r, owner, sizeof owner);
   return set_error (EBUSY, "another %s owns the ring, or died on another "

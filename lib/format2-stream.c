@@ -257,9 +257,9 @@ check_tail (blkring_consumer *c, uint64_t at, uint32_t chain,
 
   if (s->tail_checked)
     return 0;
-  s->tail_checked = true;
   r = f2_find_beyond (ring, at, s->records.record[F2_PRODUCER].frame_epoch,
                       &where);
+  s->tail_checked = r == 0;
   if (r != 1)
     return r;
   /* It may have been written only now. */
@@ -290,7 +290,7 @@ visible_frame (blkring_consumer *c, uint64_t at, uint32_t chain,
   if (r != 0)
     return r;
   /* Staged, or not there: what does the producer say? */
-  if (!valid && s->published <= at &&
+  if (!valid && s->tail_checked && s->published <= at &&
       now - s->last_look < c->h.poll_interval)
     return 0;
   if (f2_consumer_look (c) == -1)

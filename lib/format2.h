@@ -73,6 +73,7 @@ struct f2_records {
   bool damaged[2 + F2_MAX_CONSUMERS];       /* the other one is not valid */
   unsigned char *buffer;     /* for the read, and for a write */
   size_t size;
+  uint64_t connection;       /* of the device, on which they were read */
 };
 
 struct f2_frame {
@@ -120,6 +121,10 @@ extern void f2_identify (struct f2_identity *me);
  * any more?  For a caller that holds the owner lock; with 'shared' that lock
  * says nothing about another way to the same storage in this process. */
 extern bool f2_is_dead (const struct f2_identity *owner, bool shared);
+/* Can its side be taken at once: has the owner detached, is it known to be
+ * dead, or would a server refuse what we write if it were not? */
+extern bool f2_owner_is_gone (const struct ring *ring,
+                              const struct f2_record *r);
 /* One and the same write of a record?  Two that claim it at the same time
  * give it the same epoch and sequence. */
 extern bool f2_same_write (const struct f2_record *a,
@@ -136,6 +141,9 @@ extern void f2_records_free (struct f2_records *rs);
  * valid, and stay so. */
 extern int f2_read_records (const struct ring *ring, struct f2_records *rs);
 extern uint64_t f2_record_offset (unsigned kind, unsigned copy);
+/* "the producer's", "the control" or "consumer K's", for messages: perhaps in
+ * 'text'. */
+extern const char *f2_whose (unsigned kind, char *text, size_t size);
 /* Write rs->record[kind] to the copy that does not count, with the next
  * sequence number, and let it count.  Durable if 'flush'. */
 extern int f2_write_record (const struct ring *ring, struct f2_records *rs,
@@ -143,15 +151,20 @@ extern int f2_write_record (const struct ring *ring, struct f2_records *rs,
 /* Smallest frame of the enabled consumers. */
 extern uint64_t f2_lowest_frame (const struct f2_records *rs,
                                  uint64_t published);
+/* The highest place from which one can walk: no frame behind it was
+ * overwritten. */
+extern uint64_t f2_highest_start (const struct f2_records *rs,
+                                  uint32_t *chain);
 /* Positions of all records, checked against each other. */
 extern int f2_check_records (const struct ring *ring,
                              const struct f2_records *rs);
 /* The stream ends at 'tail': no consumer can be behind it. */
 extern int f2_check_tail (const struct ring *ring,
                           const struct f2_records *rs, uint64_t tail);
-/* May this side be owned?  -1, EBUSY with the owner's identity. */
-extern int f2_check_owner (const struct f2_record *r, const char *who,
-                           bool shared, bool takeover);
+/* May this side be owned?  1: at once; 0: by a takeover; -1, EBUSY with the
+ * owner's identity. */
+extern int f2_check_owner (const struct ring *ring, const struct f2_record *r,
+                           const char *who, bool takeover);
 /* Take the record.  Writes both copies. */
 extern int f2_claim (struct handle *h, struct f2_records *rs, unsigned kind);
 /* Is our record still as we wrote it last?  -1, EBUSY, and the handle is
@@ -198,7 +211,7 @@ extern int f2_measure (blkring_producer *p, const struct iovec *items,
 extern int f2_write (blkring_producer *p, const struct iovec *items,
                      size_t nr, uint64_t needed, bool expose);
 extern int f2_expose (blkring_producer *p, uint64_t position);
-extern int f2_acknowledge (blkring_producer *p, bool suspend);
+extern int f2_acknowledge (blkring_producer *p);
 extern int f2_full (blkring_producer *p);
 
 /* format2-consumer.c */
@@ -220,8 +233,8 @@ extern int f2_repair (const struct ring *ring, enum blkring_repair what,
 /* format2-inspect.c */
 extern int f2_texts (const struct ring *ring, unsigned index,
                      char *producer, char *consumer);
-extern int f2_debug (const struct ring *ring, blkring_debug_fn fn,
-                     void *opaque);
+extern int f2_debug (const struct ring *ring, unsigned index,
+                     blkring_debug_fn fn, void *opaque);
 extern int f2_inspect (const struct ring *ring, unsigned flags,
                        struct blkring_info *info);
 /* Is the frame behind the end one of a producer that had been replaced,

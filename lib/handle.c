@@ -21,6 +21,7 @@
 
 #define DEFAULT_LARGEST_ITEM (UINT64_C (64) << 20)
 #define NS_PER_MS UINT64_C (1000000)
+#define MAX_ATTACH_TRIES 10
 
 static uint64_t
 system_now (void *opaque)
@@ -90,7 +91,20 @@ handle_init (struct handle *h, blkring_device *device,
   else
     h->clock = (struct blkring_clock) { .now = system_now,
                                         .sleep = system_sleep };
+  h->connection = device_connection (device);
   return ring_open (device, o->sector_size, &h->ring);
+}
+
+bool
+handle_attach_again (int tries)
+{
+  if (errno != ESTALE)
+    return false;
+  if (tries < MAX_ATTACH_TRIES)
+    return true;
+  set_error (ENOTCONN, "the connection to the server was lost again and "
+             "again");
+  return false;
 }
 
 void
@@ -131,11 +145,47 @@ poison (struct handle *h)
   return -1;
 }
 
+/* What failed was tied to a connection that is lost: 0 to try it again, on
+ * the one that there is now. */
+static int
+try_again (struct handle *h, bool writes)
+{
+  if (h->look_again == NULL)
+    return -1;
+  if (h->look_again (h) == 0)
+    return 0;
+  if (errno == ENOTCONN && writes)
+    set_in_doubt ();
+  return poison (h);
+}
+
+int
+handle_submit (struct handle *h, struct blkring_part *parts, size_t nr,
+               bool durable)
+{
+  blkring_device *device = h->ring.device;
+
+  while (device_submit (device, parts, nr, durable && h->flushes,
+                        h->connection) == -1) {
+    if (errno != ESTALE)
+      return poison (h);
+    if (try_again (h, true) == -1)
+      return -1;
+  }
+  return 0;
+}
+
 int
 handle_flush (struct handle *h)
 {
-  if (h->flushes && device_flush (h->ring.device) == -1)
-    return poison (h);
+  if (!h->flushes)
+    return 0;
+  while (device_flush_on (h->ring.device, h->connection) == -1) {
+    if (errno != ESTALE)
+      return poison (h);
+    if (try_again (h, false) == -1)
+      return -1;
+  }
   return 0;
 }
 
@@ -143,9 +193,7 @@ int
 handle_write_durable (struct handle *h, const void *buf, size_t count,
                       uint64_t offset)
 {
-  int r = h->flushes
-    ? device_pwrite_durable (h->ring.device, buf, count, offset)
-    : device_pwrite (h->ring.device, buf, count, offset);
+  struct blkring_part part = write_part (buf, count, offset);
 
-  return r == -1 ? poison (h) : 0;
+  return handle_submit (h, &part, 1, true);
 }

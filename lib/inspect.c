@@ -97,7 +97,10 @@ blkring_consumer_enable (blkring_device *device, unsigned index, bool enable)
 
   if (ring_open (device, 0, &ring) == -1)
     return -1;
-  if (ring.format->enable == NULL || index >= ring.consumers)
+  if (ring.format->enable == NULL)
+    return set_error (EINVAL, "a ring of format %u has one consumer, which "
+                      "is always enabled", ring.format->number);
+  if (index >= ring.consumers)
     return set_error (EINVAL, "there is no consumer %u to enable or disable: "
                       "the ring has %u", index, ring.consumers);
   if (device->geometry.flags & BLKRING_DEVICE_READ_ONLY || ring.read_only)

@@ -24,31 +24,43 @@ now (blkring_producer *p)
   return p->h.clock.now (p->h.clock.opaque);
 }
 
+/* See what the consumer has done, and that we still own our side. */
+static int
+look_only (struct handle *h)
+{
+  blkring_producer *p = (blkring_producer *) h;
+  const uint64_t connection = device_connection (h->ring.device);
+
+  if (h->ring.format->producer_look (p) == -1)
+    return -1;
+  h->connection = connection;
+  p->last_look = now (p);
+  return 0;
+}
+
 /* Look at the consumer, and acknowledge what it asks for. */
 static int
 look (blkring_producer *p)
 {
-  if (p->h.ring.format->producer_look (p) == -1)
+  if (look_only (&p->h) == -1)
     return -1;
-  p->last_look = now (p);
   if (p->suspend == p->suspend_ack)
     return 0;
-  if (p->h.ring.format->acknowledge (p, p->suspend) == -1)
+  if (p->h.ring.format->acknowledge (p) == -1)
     return -1;
   device_log (p->h.ring.device, BLKRING_LOG_INFO, "producer %s at position %"
               PRIu64, p->suspend ? "suspended" : "resumed", p->exposed);
   return 0;
 }
 
-/* Everything that was read before it is durable now. */
+/* Everything that was read before it is durable now.  (It may have been
+ * read again: look_again.) */
 static int
 flush (blkring_producer *p)
 {
-  const uint64_t seen = p->freed_seen;
-
   if (handle_flush (&p->h) == -1)
     return -1;
-  p->freed = seen;
+  p->freed = p->freed_seen;
   return 0;
 }
 
@@ -72,21 +84,25 @@ attach (blkring_producer *p, blkring_device *device,
   if (owner_lock (device, SIDE_PRODUCER) == -1) {
     char texts[2][BLKRING_TEXT_SIZE];
 
-    if (errno == EBUSY && format->texts (&p->h.ring, 0, texts[0], texts[1]) == 0
-        && texts[0][0])
+    if (errno == EBUSY &&
+        format->texts (&p->h.ring, 0, texts[0], texts[1]) == 0 &&
+        texts[0][0])
       set_error (EBUSY, "another producer is attached: %s", texts[0]);
     return -1;
   }
   p->h.attached = true;
+  if (format->producer_open (p) == -1)
+    return -1;
+  p->h.look_again = look_only;
   /* Rule 3: nothing is built on what was read here before the flush. */
-  if (format->producer_open (p) == -1 || flush (p) == -1)
+  if (flush (p) == -1)
     return -1;
   return look (p);
 }
 
-blkring_producer *
-blkring_producer_attach (blkring_device *device,
-                         const struct blkring_attach_options *options)
+static blkring_producer *
+attach_once (blkring_device *device,
+             const struct blkring_attach_options *options)
 {
   blkring_producer *p = calloc (1, sizeof *p);
   int saved;
@@ -103,6 +119,19 @@ blkring_producer_attach (blkring_device *device,
   }
   device_log (device, BLKRING_LOG_DEBUG, "producer attached at position %"
               PRIu64, p->tail);
+  return p;
+}
+
+blkring_producer *
+blkring_producer_attach (blkring_device *device,
+                         const struct blkring_attach_options *options)
+{
+  blkring_producer *p;
+  int tries = 0;
+
+  do
+    p = attach_once (device, options);
+  while (p == NULL && handle_attach_again (tries++));
   return p;
 }
 
@@ -131,7 +160,10 @@ find_space (blkring_producer *p, uint64_t needed)
                       PRIu64 " free", needed,
                       p->h.ring.capacity - (p->tail - p->freed_seen));
   }
-  return flush (p);
+  if (flush (p) == -1)
+    return -1;
+  return fits (p, p->freed, needed) ? 0
+    : set_error (EAGAIN, "the ring is full");
 }
 
 /* The oldest are forgotten beyond a number that bounds memory. */
@@ -357,7 +389,7 @@ blkring_producer_debug_info (blkring_producer *p, blkring_debug_fn fn,
   pthread_mutex_lock (&p->h.lock);
   r = handle_check (&p->h);
   if (r == 0)
-    r = p->h.ring.format->debug (&p->h.ring, fn, opaque);
+    r = p->h.ring.format->debug (&p->h.ring, FARTHEST_BEHIND, fn, opaque);
   pthread_mutex_unlock (&p->h.lock);
   return r;
 }

@@ -5,6 +5,7 @@
 
 #include <config.h>
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -65,22 +66,35 @@ ring_offset (const struct ring *ring, uint64_t position)
   return ring->data_offset + position % ring->capacity;
 }
 
+size_t
+ring_parts (const struct ring *ring, enum blkring_part_kind kind, void *buf,
+            uint64_t from, uint64_t to, struct blkring_part *parts)
+{
+  char *p = buf;
+  uint64_t offset, n;
+  size_t nr = 0;
+
+  while (from < to) {
+    assert (nr < 2);
+    offset = ring_offset (ring, from);
+    n = min_u64 (to - from, ring->data_offset + ring->capacity - offset);
+    parts[nr++] = (struct blkring_part) {
+      .kind = kind, .buf = p, .count = n, .offset = offset,
+    };
+    p += n;
+    from += n;
+  }
+  return nr;
+}
+
 int
 ring_read (const struct ring *ring, void *buf, uint64_t from,
                 uint64_t to)
 {
-  char *p = buf;
-  uint64_t offset, n;
+  struct blkring_part parts[2];
+  size_t nr = ring_parts (ring, BLKRING_PART_READ, buf, from, to, parts);
 
-  while (from < to) {
-    offset = ring_offset (ring, from);
-    n = min_u64 (to - from, ring->data_offset + ring->capacity - offset);
-    if (device_pread (ring->device, p, n, offset) == -1)
-      return -1;
-    p += n;
-    from += n;
-  }
-  return 0;
+  return nr == 0 ? 0 : device_submit (ring->device, parts, nr, false, 0);
 }
 
 static int
@@ -150,7 +164,8 @@ find_valid (blkring_device *device, const struct blkring_create_options *o)
 
   if (ring_open (device, o->sector_size, &ring) == -1)
     return errno == EMEDIUMTYPE ? 0 : -1;
-  if (ring.format->debug (&ring, ignore_debug, NULL) == -1) {
+  if (ring.format->debug (&ring, FARTHEST_BEHIND, ignore_debug, NULL)
+      == -1) {
     if (errno != EBADMSG)
       return -1;
     snprintf (why, sizeof why, "%s", blkring_get_error ());

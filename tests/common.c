@@ -20,15 +20,6 @@
 
 #define LARGEST_PAYLOAD (1 << 20)
 
-struct ring_kind memory_512 = { false, 512 };
-struct ring_kind memory_4096 = { false, 4096 };
-struct ring_kind file_512 = { true, 512 };
-struct ring_kind file_4096 = { true, 4096 };
-
-const struct blkring_attach_options fast = {
-  .durability = BLKRING_DURABILITY_NONE,
-};
-
 /*---------------------------------------------------------------------*/
 
 void
@@ -179,65 +170,6 @@ remove_scratch (const char *dir)
       unlinkat (dirfd (d), e->d_name, 0);
   closedir (d);
   rmdir (dir);
-}
-
-int
-setup_ring (void **state)
-{
-  const struct ring_kind *kind = *state;
-  struct blkring_create_options create = {
-    .format = 1, .sector_size = kind->sector_size,
-  };
-  struct blkring_open_options open = { .flags = BLKRING_OPEN_CREATE };
-  struct test_ring *t = calloc (1, sizeof *t);
-
-  assert_non_null (t);
-  t->kind = kind;
-  t->sector_size = kind->sector_size;
-  t->capacity = (RING_SECTORS - 3) * t->sector_size;
-  open.size = RING_SECTORS * t->sector_size;
-  if (kind->file) {
-    make_scratch (t->dir, sizeof t->dir);
-    snprintf (t->path, sizeof t->path, "%s/ring", t->dir);
-    t->device = blkring_device_open (t->path, &open);
-  }
-  else
-    t->device = blkring_device_memory (open.size, t->sector_size);
-  assert_handle (t->device);
-  assert_ok (blkring_create (t->device, &create));
-  *state = t;
-  return 0;
-}
-
-int
-teardown_ring (void **state)
-{
-  struct test_ring *t = *state;
-
-  detach_both (t);
-  blkring_device_close (t->device);
-  if (t->dir[0])
-    remove_scratch (t->dir);
-  free (t);
-  return 0;
-}
-
-void
-attach_both (struct test_ring *t, const struct blkring_attach_options *options)
-{
-  t->p = blkring_producer_attach (t->device, options);
-  assert_handle (t->p);
-  t->c = blkring_consumer_attach (t->device, options);
-  assert_handle (t->c);
-}
-
-void
-detach_both (struct test_ring *t)
-{
-  blkring_producer_free (t->p);
-  blkring_consumer_free (t->c);
-  t->p = NULL;
-  t->c = NULL;
 }
 
 /*---------------------------------------------------------------------*/

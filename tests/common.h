@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * What the cmocka tests share: assertions on blkring's errors, items whose
- * content follows from a seed, rings in memory and in temporary files, a
- * clock that the test moves, and child processes.  Only the public header
- * is used.
+ * content follows from a seed, a clock that the test moves, and child
+ * processes.  Only the public header is used.  Rings for them are in
+ * ring-fixture.h.
  */
 
 #ifndef BLKRING_TESTS_COMMON_H
@@ -79,57 +79,7 @@ extern blkring_position pop_seed (blkring_consumer *c,
 extern void take_seed (blkring_consumer *c, size_t length, unsigned seed);
 
 /*---------------------------------------------------------------------*/
-/* Rings.                                                                */
-
-struct ring_kind {
-  bool file;
-  uint32_t sector_size;
-};
-
-/* Initial states for cmocka tests that use setup_ring. */
-extern struct ring_kind memory_512, memory_4096, file_512, file_4096;
-
-/* A test in all kinds of ring. */
-#define IN_EACH_KIND(function) \
-  { #function ": memory, sectors of 512", function, setup_ring, \
-    teardown_ring, &memory_512 }, \
-  { #function ": memory, sectors of 4096", function, setup_ring, \
-    teardown_ring, &memory_4096 }, \
-  { #function ": file, sectors of 512", function, setup_ring, \
-    teardown_ring, &file_512 }, \
-  { #function ": file, sectors of 4096", function, setup_ring, \
-    teardown_ring, &file_4096 }
-
-#define IN_MEMORY(function) \
-  { #function ": memory", function, setup_ring, teardown_ring, &memory_512 }
-
-#define IN_FILE(function) \
-  { #function ": file", function, setup_ring, teardown_ring, &file_512 }
-
-#define RING_SECTORS 20      /* 17 of them are the data area */
-
-/* What takes many pushes takes them without flushes. */
-extern const struct blkring_attach_options fast;
-
-/* The tests' state. */
-struct test_ring {
-  const struct ring_kind *kind;
-  uint32_t sector_size;
-  uint64_t capacity;
-  char dir[128], path[160];  /* "" in memory */
-  blkring_device *device;
-  blkring_producer *p;       /* not attached by setup */
-  blkring_consumer *c;
-};
-
-/* A created ring of RING_SECTORS, of the kind that *state points to. */
-extern int setup_ring (void **state);
-extern int teardown_ring (void **state);
-
-/* Attach both sides, with the same options. */
-extern void attach_both (struct test_ring *t,
-                         const struct blkring_attach_options *options);
-extern void detach_both (struct test_ring *t);
+/* Files.                                                                */
 
 /* A new, empty directory for temporary files, and remove it. */
 extern void make_scratch (char *dir, size_t size);

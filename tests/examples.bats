@@ -1,7 +1,9 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# The programs of examples/ do what they say.
+# The programs of examples/, and those in libblkring(3), do what they say.
+
+build=$PWD
 
 setup () {
   cd "$BATS_TEST_TMPDIR"
@@ -28,4 +30,15 @@ setup () {
 @test "the device in memory goes through the whole suspend protocol" {
   run memory
   [ "$status" = 0 ]
+}
+
+@test "the programs of the manual put items into a new ring and get them out" {
+  "$build/tests/manual-put" ring hello world
+  "$build/tests/manual-put" ring again
+  run "$build/tests/manual-get" ring
+  [ "$status" = 0 ]
+  [ "$output" = $'hello\nworld\nagain' ]
+  run "$build/tests/manual-get" ring
+  [ "$status" = 0 ]
+  [ "$output" = "" ]
 }

@@ -5,13 +5,10 @@
 # from that page alone reads is what blkring-img shows.
 
 load helpers
+load format2
 
 decoder=$abs_top_srcdir/tests/format2_decode.py
 manual=$abs_top_srcdir/docs/format2.md
-
-needs_python () {
-  command -v python3 >/dev/null || skip "python3 is missing"
-}
 
 # Decode the ring: $status, and the document in the file decoded.
 decode () {
@@ -64,25 +61,6 @@ produce () {
 consume () {
   timeout -k 1 20 blkring-img consume --consumer="$1" --count="$2" \
     --framing=length ring >/dev/null
-}
-
-# Make the first exposed frame at this byte of the ring a staged one.
-stage () {
-  python3 -B - "$1" <<'EOF'
-import os, sys
-sys.path.insert(0, os.path.join(os.environ["abs_top_srcdir"], "tests"))
-from format2_decode import crc32c
-at = int(sys.argv[1])
-with open("ring", "r+b") as f:
-    f.seek(64)
-    uuid = f.read(16)
-    f.seek(at)
-    header = f.read(60)
-    assert header[:8] == b"BRFR\1\0\0\0"
-    header = header[:4] + bytes(4) + header[8:]
-    f.seek(at)
-    f.write(header + crc32c(uuid, header).to_bytes(4, "little"))
-EOF
 }
 
 @test "the example of the manual is a ring, and holds what it says" {
@@ -262,14 +240,6 @@ go_around () {
   [ "$(jq .info.unflushed decoded)" = true ]
 }
 
-# A producer that is waiting for more after so many lines.
-idle_producer () {
-  input_pipe
-  start produce ring <input
-  printf 'line %d\n' $(seq "$1") >&5
-  eventually is items "$1"
-}
-
 @test "a producer that was killed, and its successor" {
   needs_python
   new_ring 64K --format=2 --block-size=512
@@ -317,12 +287,6 @@ idle_producer () {
   store next
   agree
   [ "$(jq .staged decoded)" = 0 ]
-}
-
-# One bit of the byte at $1 is wrong.
-flip () {
-  perl -e 'open my $f, "+<", "ring" or die; seek $f, $ARGV[0], 0;
-    read $f, my $c, 1; seek $f, $ARGV[0], 0; print $f chr (1 ^ ord $c)' "$1"
 }
 
 @test "damage: the decoder finds it where check does" {

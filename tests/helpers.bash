@@ -5,9 +5,14 @@
 
 bats_require_minimum_version 1.5.0
 
-fixtures=$abs_top_srcdir/tests/data/v1
-signature='mirage shared-block-device 1.0'
-# Every subcommand, and those that need a ring to be there.
+# The format of the rings that create makes here.  NAME-format1.bats is a link
+# to NAME.bats: the same tests on format 1.
+case $BATS_TEST_FILENAME in
+  *format1*.bats) format=1 ;;
+  *) format=2 ;;
+esac
+
+# Every subcommand but consumer, and those that need a ring to be there.
 subcommands='create info check map produce consume dump suspend resume state
              erase'
 on_a_ring='info check map produce consume dump suspend resume state erase'
@@ -33,12 +38,11 @@ fail () {
 
 # Running the tool -------------------------------------------------------
 
-# Run it to its end: $status, and the files out and err.  A ring is of format
-# 1 where a test does not say otherwise: the sizes and positions in the tests
-# are of that.
+# Run it to its end: $status, and the files out and err.
 tool () {
   status=0
-  if [ "${1-}" = create ] && [[ " $* " != *" --format"* ]]; then
+  if [ $format = 1 ] && [ "${1-}" = create ] &&
+    [[ " $* " != *" --format"* ]]; then
     set -- create --format=1 "${@:2}"
   fi
   timeout -k 1 20 blkring-img "$@" >out 2>err || status=$?
@@ -59,15 +63,36 @@ succeeds () {
 # this expression behind "blkring-img: ".  The output stays empty and the
 # ring what it was, or where there was none, none.
 fails () {
-  local want=$1 pattern=$2 before=none after=none
+  local want=$1 pattern=$2 before after look=whole
   shift 2
-  [ ! -e ring ] || before=$(cksum <ring)
+  [[ $1 != @(produce|consume) ]] || look=picture
+  before=$($look)
   tool "$@"
-  [ ! -e ring ] || after=$(cksum <ring)
+  after=$($look)
   [ "$status" = "$want" ] || report "status is not $want: $*"
   [ ! -s out ] || report "there is output: $*"
   says "$pattern" || report "message: $*"
   [ "$before" = "$after" ] || report "the ring was changed: $*"
+}
+
+# All bytes of the ring in a number, or that there is none.
+whole () {
+  if [ -e "${1-ring}" ]; then cksum <"${1-ring}"; else echo none; fi
+}
+
+# What the ring holds in a number.  The records of format 2 also tell who came
+# and went: of those it is what a reader makes of them.
+picture () {
+  if [ "$(head -c 8 "${1-ring}" 2>&1)" = blkring2 ]; then
+    {
+      head -c 8192 "${1-ring}"
+      tail -c +$((1 + $(data_offset "${1-ring}"))) "${1-ring}"
+      blkring-img dump --output=json "${1-ring}"
+      blkring-img state "${1-ring}"
+    } 2>&1 | cksum
+  else
+    whole "$@"
+  fi
 }
 
 # What the tool said in err, or in this file, in a single line.
@@ -79,11 +104,11 @@ says () {
 
 # A bad command line: status 1, and a text, with a hint perhaps, that matches.
 misused () {
-  local pattern=$1 before=none after=none message=
+  local pattern=$1 before after message=
   shift
-  [ ! -e ring ] || before=$(cksum <ring)
+  before=$(whole)
   tool "$@" </dev/null
-  [ ! -e ring ] || after=$(cksum <ring)
+  after=$(whole)
   [ "$status" = 1 ] || report "status is not 1: $*"
   [ ! -s out ] || report "there is output: $*"
   read -r message <err || :
@@ -130,6 +155,15 @@ gone () {
   ! kill -0 "$1" 2>/dev/null
 }
 
+# A producer that waits for lines from fd 5, and has stored so many, or one.
+idle_producer () {
+  input_pipe
+  start produce ring <input
+  producer=$pid
+  seq "${1-1}" >&5
+  eventually is items "${1-1}"
+}
+
 # A producer or consumer has its lock, and so is attached or about to be.
 attached () {
   grep -qs '^lock:' "/proc/${1-$pid}/fdinfo/"*
@@ -157,20 +191,102 @@ milliseconds () {
 
 # Rings ------------------------------------------------------------------
 
-fixture () {
-  cp "$fixtures/$1.img" ring
-  chmod u+w ring
-}
-
-# An empty ring of this size.
+# An empty ring, the file of this size.
 new_ring () {
   succeeds create -q "${@:2}" ring "$1"
+}
+
+# An empty ring with so many bytes for items, in sectors or blocks of 512.
+ring_for () {
+  rm -f ring
+  if [ $format = 1 ]; then
+    new_ring $((3 * 512 + $1)) "${@:2}"
+  else
+    new_ring $((32768 + $1)) --block-size=512 "${@:2}"
+  fi
+}
+small_ring () {
+  ring_for 8704 "$@"
+}
+# No smaller one is possible.  Its largest item has 508 or 444 bytes.
+smallest_ring () {
+  ring_for 512 "$@"
+}
+
+# Where the items of format 2 begin.
+data_offset () {
+  od -An -tu8 -j 32 -N 8 "${1-ring}" | tr -d ' '
+}
+
+# Items of these lengths, each of a letter of its own.
+letters () {
+  perl -e 'for (@ARGV) { $c = chr (65 + $n++ % 26); print pack ("V", $_),
+    $c x $_ }' -- "$@"
+}
+
+# A small ring that holds such items.  In format 2 two of them are a frame.
+ring_of () {
+  small_ring
+  letters "$@" >items
+  succeeds produce --framing=length --batch=2 ring <items
+}
+six_items=(0 1 507 508 509 2000)
+
+# A small ring without room for anything more, 17 items.
+full_ring () {
+  small_ring
+  # shellcheck disable=SC2046
+  letters $(yes $((format == 1 ? 508 : 444)) | head -n 17) >items
+  succeeds produce --framing=length --batch=1 ring <items
+}
+
+# Three items of 700 bytes, around the end of the data area.
+wrapped_ring () {
+  small_ring
+  for _ in 1 2 3 4 5 6 7 8; do
+    letters 700 | succeeds produce --framing=length ring
+    succeeds consume --until-empty ring
+  done
+  if [ $format = 1 ]; then
+    letters 1400 700 | succeeds produce --framing=length ring
+    succeeds consume --until-empty ring
+  fi
+  letters 700 700 700 >items
+  succeeds produce --framing=length ring <items
+}
+
+# Two items, and suspend or resume asked for or acknowledged.
+ring_that_is () {
+  small_ring
+  letters 5 6 >items
+  succeeds produce --framing=length ring <items
+  succeeds suspend ring
+  [ "$1" = suspend-requested ] || succeeds produce ring </dev/null
+  [ "$1" != resume-requested ] || succeeds resume ring
 }
 
 # Store the arguments, an item each.
 store () {
   printf '%s\0' "$@" >items
   succeeds produce --framing=null ring <items
+}
+
+# The items of the ring, and of arguments, each behind its length.
+contents () {
+  blkring-img dump --output=json "${1-ring}" | jq -r .data |
+    perl -MMIME::Base64 \
+      -ne '$_ = decode_base64 ($_); print pack ("V", length), $_'
+}
+frame () {
+  perl -e 'print pack ("V", length), $_ for @ARGV' -- "$@"
+}
+holds () {
+  frame "$@" | cmp - <(contents)
+}
+
+# The positions of its items.
+positions () {
+  blkring-img dump --output=json ring | jq .position | paste -sd ' '
 }
 
 # A value of info, whether it is this, and that all of them are: KEY VALUE...
@@ -205,30 +321,31 @@ poke () {
   printf "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
 }
 
-# Copies of all fixtures, in v1: their names are in $copies.  They must be
-# as they were when the test is over.
-copy_fixtures () {
-  mkdir v1
-  cp "$fixtures"/*.img v1
-  chmod u+w v1/*
-  mapfile -t copies < <(manifest '.fixtures[] | "v1/\(.file)"')
-  [ ${#copies[@]} -gt 10 ]
+# Damage that nobody can overlook: where the producer or the consumer is, in
+# both copies of format 2; the item at this position, or the frame that begins
+# there.
+spoil_producer () {
+  if [ $format = 1 ]; then
+    poke ring 520 '\0'
+  else
+    poke ring 8192 x
+    poke ring 12288 x
+  fi
 }
-unchanged () {
-  local f
-  for f in v1/*; do
-    cmp "$f" "$fixtures/${f#v1/}" || return 1
-  done
+spoil_consumer () {
+  if [ $format = 1 ]; then
+    poke ring 1032 '\0'
+  else
+    poke ring 24576 x
+    poke ring 28672 x
+  fi
 }
-
-manifest () {
-  jq -r "$@" "$fixtures/manifest.json"
-}
-
-# The items of a fixture, each behind its length.
-framed () {
-  manifest ".fixtures[] | select (.file == \"$1.img\") | .items[].hex" |
-    perl -ne 'chomp; $_ = pack "H*", $_; print pack ("V", length), $_'
+spoil_item () {
+  if [ $format = 1 ]; then
+    poke ring $((1536 + $1 % 8704)) '\0\0\1'
+  else
+    poke ring $((32768 + $1 % 8704)) x
+  fi
 }
 
 # Items of random length, 0 to $2 bytes, and content: random_items N MAX

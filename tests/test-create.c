@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * Making and erasing rings: what create keeps, what it refuses to destroy,
- * and which sizes it takes.
+ * Making and erasing rings: what create refuses to destroy, and which sizes
+ * format 1 has.  Where a ring is already: test-create-again.c.
  */
 
 #include <config.h>
@@ -73,43 +73,6 @@ assert_empty_ring (blkring_device *device, uint32_t sector_size)
   assert_int_equal (info.state, BLKRING_RUNNING);
   assert_string_equal (info.producer_text, "");
   assert_string_equal (info.consumer_text, "");
-}
-
-/*---------------------------------------------------------------------*/
-
-static void
-create_keeps_the_ring_that_is_there (void **state)
-{
-  struct test_ring *t = *state;
-  struct blkring_info info;
-
-  attach_both (t, NULL);
-  assert_ok (append_seed (t->p, 10, 0, NULL));
-  assert_ok (append_seed (t->p, 3000, 1, NULL));
-  take_seed (t->c, 10, 0);
-  detach_both (t);
-  assert_returns (1, blkring_create (t->device, FORMAT1));
-  assert_ok (blkring_inspect (t->device, NULL, &info));
-  assert_int_equal (info.items, 1);
-  attach_both (t, NULL);
-  take_seed (t->c, 3000, 1);
-  detach_both (t);
-  assert_returns (1, blkring_create (t->device, FORMAT1));
-}
-
-static void
-force_makes_a_new_ring (void **state)
-{
-  struct test_ring *t = *state;
-  struct blkring_create_options o = force;
-
-  o.sector_size = t->sector_size;
-  attach_both (t, NULL);
-  assert_ok (append_seed (t->p, 10, 0, NULL));
-  assert_ok (blkring_consumer_suspend (t->c));
-  detach_both (t);
-  assert_returns (0, blkring_create (t->device, &o));
-  assert_empty_ring (t->device, t->sector_size);
 }
 
 /*---------------------------------------------------------------------*/
@@ -445,56 +408,10 @@ erase_leaves_the_pattern_alone (void **state)
   blkring_device_close (device);
 }
 
-/* What was erased with zeros is blank. */
-static void
-erased_ring_can_be_made_again (void **state)
-{
-  struct test_ring *t = *state;
-  const struct blkring_create_options o = {
-    .format = 1, .sector_size = t->sector_size };
-
-  attach_both (t, NULL);
-  assert_ok (append_seed (t->p, 3000, 1, NULL));
-  detach_both (t);
-  assert_ok (blkring_erase (t->device, NULL, 0, NULL, NULL));
-  assert_false (is_ring (t->device));
-  assert_returns (0, blkring_create (t->device, &o));
-  assert_empty_ring (t->device, t->sector_size);
-}
-
-static void
-nothing_is_written_through_a_read_only_device (void **state)
-{
-  const struct blkring_open_options o = { .flags = BLKRING_OPEN_READ_ONLY };
-  struct test_ring *t = *state;
-  const struct blkring_attach_options observer = {
-    .flags = BLKRING_ATTACH_OBSERVER,
-  };
-  blkring_device *device = blkring_device_open (t->path, &o);
-  blkring_consumer *c;
-
-  assert_handle (device);
-  assert_fails (EROFS, blkring_create (device, FORMAT1));
-  assert_fails (EROFS, blkring_create (device, &force));
-  assert_fails (EROFS, blkring_erase (device, NULL, 0, NULL, NULL));
-  assert_no_handle (EROFS, blkring_producer_attach (device, NULL));
-  assert_no_handle (EROFS, blkring_consumer_attach (device, NULL));
-  c = blkring_consumer_attach (device, &observer);
-  assert_handle (c);
-  assert_fails (EROFS, blkring_consumer_suspend (c));
-  assert_fails (EROFS, blkring_consumer_resume (c));
-  assert_returns (BLKRING_RUNNING, blkring_consumer_state (c));
-  blkring_consumer_free (c);
-  blkring_device_close (device);
-  assert_empty_ring (t->device, t->sector_size);
-}
-
 int
 main (void)
 {
   const struct CMUnitTest tests[] = {
-    IN_EACH_KIND (create_keeps_the_ring_that_is_there),
-    IN_EACH_KIND (force_makes_a_new_ring),
     cmocka_unit_test (what_others_have_written_is_refused_by_name),
     cmocka_unit_test (file_system_is_refused),
     cmocka_unit_test (any_byte_at_the_beginning_or_the_end_is_refused),
@@ -506,8 +423,6 @@ main (void)
     cmocka_unit_test (sector_size_is_the_device_s_or_the_caller_s),
     cmocka_unit_test (unknown_format_is_refused),
     cmocka_unit_test (erase_leaves_the_pattern_alone),
-    IN_EACH_KIND (erased_ring_can_be_made_again),
-    IN_FILE (nothing_is_written_through_a_read_only_device),
   };
 
   return cmocka_run_group_tests_name ("create", tests, NULL, NULL);

@@ -7,7 +7,7 @@ _blkring_img ()
   local subcommands="create info check map produce consume consumer dump
     suspend resume state erase"
   local common="--quiet --verbose --trace --sector-size= --direct= --queue=
-    --client= --help"
+    --client= --largest-item= --timeout= --reconnect= --help"
   local cur=${COMP_WORDS[COMP_CWORD]} prev="" words="" own=""
 
   # "--option=value" comes as three words.
@@ -21,6 +21,8 @@ _blkring_img ()
   COMPREPLY=()
   if [ "$COMP_CWORD" -eq 1 ]; then
     words="$subcommands --help --version"
+  elif [ "$COMP_CWORD" -eq 2 ] && [ "${COMP_WORDS[1]}" = consumer ]; then
+    words="list enable disable"
   elif [ -n "$prev" ]; then
     case ${COMP_WORDS[1]}$prev in
       produce--framing) words="line null length file" ;;

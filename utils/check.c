@@ -32,7 +32,7 @@ report (void *opaque, const struct blkring_finding *finding)
        "offset", (json_int_t) finding->offset,
        "message", json_text (finding->message)));
   else
-    printf ("%s: %soffset %" PRIu64 ": %s\n", c->common.ring,
+    printf ("%s: %soffset %" PRIu64 ": %s\n", c->common.name,
             leak ? "leak: " : "", finding->offset, finding->message);
 }
 
@@ -46,7 +46,7 @@ report_repair (void *opaque, const struct blkring_finding *finding)
       ("{sI so}", "offset", (json_int_t) finding->offset,
        "message", json_text (finding->message)));
   else
-    printf ("%s: repaired: offset %" PRIu64 ": %s\n", c->common.ring,
+    printf ("%s: repaired: offset %" PRIu64 ": %s\n", c->common.name,
             finding->offset, finding->message);
 }
 
@@ -57,7 +57,7 @@ print_result (struct check *c)
 
   if (c->findings) {
     json = json_pack ("{so si si sO}",
-                      "filename", json_text (c->common.ring),
+                      "filename", json_text (c->common.name),
                       "corruptions", c->corruptions, "leaks", c->leaks,
                       "findings", c->findings);
     if (json && c->repair)
@@ -67,9 +67,9 @@ print_result (struct check *c)
   if (c->common.quiet)
     return STATUS_DONE;
   if (c->corruptions == 0)
-    printf ("%s: no errors were found\n", c->common.ring);
+    printf ("%s: no errors were found\n", c->common.name);
   else
-    printf ("%s: %d error%s found\n", c->common.ring, c->corruptions,
+    printf ("%s: %d error%s found\n", c->common.name, c->corruptions,
             c->corruptions == 1 ? " was" : "s were");
   return STATUS_DONE;
 }
@@ -84,8 +84,10 @@ check (struct check *c)
 
   if (device == NULL)
     return STATUS_FAILED;
+  /* What is too damaged to be repaired is what check reports. */
   if ((c->repair && blkring_repair (device, &o, c->what, report_repair, c)
-       == -1) || blkring_check (device, &o, report, c) == -1) {
+       == -1 && errno != EBADMSG) ||
+      blkring_check (device, &o, report, c) == -1) {
     status = errno == EMEDIUMTYPE ? STATUS_NOT_A_RING : STATUS_FAILED;
     fail_ring (&c->common);
   }
@@ -118,7 +120,7 @@ run_check (int argc, char **argv)
          != -1)
     switch (opt) {
     case 'r':
-      what = parse_word ("-r", optarg, whats);
+      what = parse_word ("--repair", optarg, whats);
       if (what == -1)
         return STATUS_FAILED;
       c.repair = true;

@@ -80,7 +80,7 @@ warn_of_separator (struct consume *c, const struct blkring_item *item,
   c->warned = true;
   fprintf (stderr, "blkring-img: %s: warning: the item at position %" PRIu64
            " contains the separator, so that the output cannot be split "
-           "again: --framing=length keeps items apart\n", c->common.ring,
+           "again: --framing=length keeps items apart\n", c->common.name,
            item->position);
 }
 

@@ -32,9 +32,12 @@ list (const struct common *common, blkring_device *device)
   for (k = 0; status == STATUS_DONE && k < info->nr_consumers; ++k) {
     const struct blkring_side_info *c = &info->consumers[k];
 
-    printf ("%u %s position %" PRIu64 ", %" PRIu64 " items and %" PRIu64
-            " bytes behind\n", k, c->enabled ? "enabled" : "disabled",
-            c->position, c->items, c->bytes);
+    /* Where one that is disabled was means nothing. */
+    if (c->enabled)
+      printf ("%u enabled, at position %" PRIu64 ", %" PRIu64 " items and %"
+              PRIu64 " bytes behind\n", k, c->position, c->items, c->bytes);
+    else
+      printf ("%u disabled\n", k);
   }
   free (info);
   return finish_output (common, status);

@@ -7,10 +7,12 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "img.h"
+#include "uri.h"
 
 struct create {
   struct common common;
@@ -28,7 +30,8 @@ open_or_make (struct create *c)
 
   if (!c->has_size)
     return open_ring (&c->common, BLKRING_OPEN_EXCLUSIVE, 0);
-  c->made_file = stat (c->common.ring, &st) == -1 && errno == ENOENT;
+  c->made_file = !uri_is_nbd (c->common.ring) &&
+    stat (c->common.ring, &st) == -1 && errno == ENOENT;
   flags = BLKRING_OPEN_CREATE;
   if (c->made_file)
     flags |= BLKRING_OPEN_EXCLUSIVE;
@@ -57,6 +60,36 @@ make_ring (struct create *c, blkring_device *device)
   return blkring_create (device, &c->options);
 }
 
+/* A ring that is kept is what the user wanted, or that is an error. */
+static int
+check_kept (const struct create *c, const struct blkring_info *info)
+{
+  const struct blkring_create_options *o = &c->options;
+  const struct {
+    const char *option;
+    uint64_t wanted, found;
+  } numbers[] = {
+    { "--format", o->format, info->format },
+    { "--block-size", o->block_size, info->block_size },
+    { "--consumers", o->consumers, info->nr_consumers },
+    { "--largest-frame", o->largest_frame, info->largest_frame },
+  };
+  size_t i;
+
+  for (i = 0; i < sizeof numbers / sizeof numbers[0]; ++i)
+    if (numbers[i].wanted && numbers[i].wanted != numbers[i].found)
+      return fail (&c->common, "holds a ring already, which is kept, but not "
+                   "one with %s=%" PRIu64 ": leave that out, or make a new "
+                   "ring with --force, which destroys this one",
+                   numbers[i].option, numbers[i].wanted);
+  if (o->label && strcmp (o->label, info->label) != 0)
+    return fail (&c->common, "holds a ring already, which is kept, but with "
+                 "the label '%s', not '%s': leave --label out, or make a new "
+                 "ring with --force, which destroys this one", info->label,
+                 o->label);
+  return STATUS_DONE;
+}
+
 static int
 report (const struct create *c, blkring_device *device, int kept)
 {
@@ -66,10 +99,12 @@ report (const struct create *c, blkring_device *device, int kept)
   o.flags = BLKRING_INSPECT_POINTERS;
   if (blkring_inspect (device, &o, &info) == -1)
     return fail_ring (&c->common);
+  if (kept && check_kept (c, &info) != STATUS_DONE)
+    return STATUS_FAILED;
   if (c->common.quiet)
     return STATUS_DONE;
   printf ("%s: %s, format %u, %s of %" PRIu32 " bytes, %" PRIu64
-          " bytes for items\n", c->common.ring,
+          " bytes for items\n", c->common.name,
           kept ? "holds a ring already, which was kept" : "created",
           info.format, info.format == 1 ? "sectors" : "blocks",
           info.format == 1 ? info.sector_size : info.block_size,
@@ -168,9 +203,14 @@ run_create (int argc, char **argv)
       c.options.consumers = value;
       break;
     case OPT_FRAME:
-      if (parse_size ("--largest-frame", optarg, &c.options.largest_frame)
-          == -1)
+      if (parse_size ("--largest-frame", optarg, &value) == -1)
         return STATUS_FAILED;
+      if (value == 0) {      /* the library's word for the default */
+        fprintf (stderr, "blkring-img: --largest-frame: 0 is too small for "
+                 "anything: one block is needed\n");
+        return STATUS_FAILED;
+      }
+      c.options.largest_frame = value;
       break;
     case OPT_LABEL:
       c.options.label = optarg;

@@ -44,7 +44,9 @@ extern const struct subcommand create_command, info_command, check_command,
 /* Options of every subcommand. */
 struct common {
   const struct subcommand *subcommand;
-  const char *ring;          /* as the user wrote it */
+  const char *ring;          /* as the user wrote it, to open it … */
+  const char *name;          /* … and to show: without a password */
+  uint32_t timeout, reconnect; /* of the library's open options */
   bool quiet, verbose, trace;
   uint32_t sector_size;      /* 0 = find out */
   unsigned consumer;         /* which one */
@@ -56,6 +58,7 @@ struct common {
 enum {
   OPT_HELP = 0x100, OPT_TRACE, OPT_SECTOR_SIZE, OPT_DIRECT, OPT_QUEUE,
   OPT_CLIENT, OPT_OUTPUT, OPT_CONSUMER, OPT_LARGEST,
+  OPT_TIMEOUT, OPT_RECONNECT,
   OPT_OWN                    /* a subcommand's own begin here */
 };
 
@@ -71,6 +74,8 @@ enum {
   { "client", required_argument, NULL, OPT_CLIENT }, \
   { "consumer", required_argument, NULL, OPT_CONSUMER }, \
   { "largest-item", required_argument, NULL, OPT_LARGEST }, \
+  { "timeout", required_argument, NULL, OPT_TIMEOUT }, \
+  { "reconnect", required_argument, NULL, OPT_RECONNECT }, \
   { NULL, 0, NULL, 0 }
 
 /* options.c */

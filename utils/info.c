@@ -51,8 +51,10 @@ print_side (const char *what, struct blkring_side_info *s)
 
   format_time (s->since, when, sizeof when);
   printf ("%s: %s", what, words[s->owner]);
-  if (s->owner != BLKRING_OWNER_NONE)
-    printf (", %s used by %s, process %" PRIu64 " on %s",
+  /* Of somebody who has left, too: who it was.  A new ring had nobody. */
+  if (s->host[0])
+    printf ("%s %s used by %s, process %" PRIu64 " on %s",
+            s->owner == BLKRING_OWNER_NONE ? "; the last was" : ",",
             without_controls (s->queue), without_controls (s->client),
             s->process, without_controls (s->host));
   printf (", last written %s\n", when);
@@ -83,9 +85,11 @@ print_format2 (struct blkring_info *i)
 
     snprintf (what, sizeof what, "consumer %u", k);
     print_side (what, c);
-    printf ("  %s, at position %" PRIu64 ", %" PRIu64 " items and %" PRIu64
-            " bytes behind\n", c->enabled ? "enabled" : "disabled",
-            c->position, c->items, c->bytes);
+    if (c->enabled)
+      printf ("  enabled, at position %" PRIu64 ", %" PRIu64 " items and %"
+              PRIu64 " bytes behind\n", c->position, c->items, c->bytes);
+    else
+      printf ("  disabled\n");
   }
 }
 
@@ -101,7 +105,7 @@ print_human (const struct common *common, struct blkring_info *i)
 {
   const double percent = 100.0 * i->used / i->capacity;
 
-  printf ("ring: %s\n", common->ring);
+  printf ("ring: %s\n", common->name);
   printf ("format: %u\n", i->format);
   printf ("sector size: %" PRIu32 " bytes\n", i->sector_size);
   printf ("capacity: %" PRIu64 " bytes\n", i->capacity);
@@ -188,7 +192,7 @@ print_as_json (const struct common *common, const struct blkring_info *i)
   snprintf (format, sizeof format, "%u", i->format);
   json = json_pack
     ("{so ss sI sI sI sI sI sI sI sI sI sI sI ss so so}",
-     "filename", json_text (common->ring),
+     "filename", json_text (common->name),
      "format", format,
      "sector-size", (json_int_t) i->sector_size,
      "capacity", (json_int_t) i->capacity,

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "img.h"
+#include "uri.h"
 
 void
 print_help (const struct subcommand *s, FILE *to)
@@ -29,6 +30,13 @@ print_help (const struct subcommand *s, FILE *to)
            "      --queue=NAME, --client=NAME\n"
            "                         names that the ring keeps for "
            "diagnostics\n"
+           "      --timeout=SECONDS  how long to wait for an NBD server that "
+           "does not\n"
+           "                         answer (60; 0: for ever)\n"
+           "      --reconnect=SECONDS\n"
+           "                         how long to try again when the connection"
+           " is lost\n"
+           "                         (30; 0: not at all)\n"
            "      --help             this text\n\n"
            "blkring-img(1) has more.\n",
            s->name, s->arguments, s->summary, s->options);
@@ -43,6 +51,18 @@ set_name (const char *what, char *to, size_t size, const char *name)
     return -1;
   }
   strcpy (to, name);
+  return 0;
+}
+
+/* 0 is a word of its own in the library: its default. */
+static int
+set_time (const char *what, const char *text, uint32_t none, uint32_t *to)
+{
+  int ms;
+
+  if (parse_seconds (what, text, &ms) == -1)
+    return -1;
+  *to = ms ? (uint32_t) ms : none;
   return 0;
 }
 
@@ -85,6 +105,12 @@ common_option (struct common *common, int c)
     return set_name ("client", common->client, sizeof common->client, optarg);
   case OPT_LARGEST:
     return parse_size ("--largest-item", optarg, &common->largest_item);
+  case OPT_TIMEOUT:
+    return set_time ("--timeout", optarg, BLKRING_TIMEOUT_NONE,
+                     &common->timeout);
+  case OPT_RECONNECT:
+    return set_time ("--reconnect", optarg, BLKRING_RECONNECT_OFF,
+                     &common->reconnect);
   case OPT_CONSUMER:
     if (!common->subcommand->consumes) {
       fprintf (stderr, "blkring-img: --consumer is for consume and dump\n");
@@ -129,6 +155,7 @@ human_or_json (struct common *common, int argc, char **argv, bool *json)
 int
 common_arguments (struct common *common, int argc, char **argv, int max_more)
 {
+  static char *name;
   const int more = argc - optind - 1;
 
   if (more < 0) {
@@ -145,6 +172,12 @@ common_arguments (struct common *common, int argc, char **argv, int max_more)
     return -1;
   }
   common->ring = argv[optind];
+  /* Kept to the end of the process. */
+  common->name = name = uri_without_password (common->ring);
+  if (name == NULL) {
+    fprintf (stderr, "blkring-img: out of memory\n");
+    return -1;
+  }
   return more;
 }
 

@@ -240,7 +240,7 @@ run (struct produce *p)
   status = produce (p, device);
   if (!p->common.quiet && p->common.verbose)
     fprintf (stderr, "blkring-img: %s: %" PRIu64 " items were stored\n",
-             p->common.ring, p->stored);
+             p->common.name, p->stored);
   blkring_device_close (device);
   return status;
 }

@@ -42,7 +42,7 @@ fail (const struct common *common, const char *fmt, ...)
   va_start (args, fmt);
   vsnprintf (message, sizeof message, fmt, args);
   va_end (args);
-  fprintf (stderr, "blkring-img: %s: %s\n", common->ring,
+  fprintf (stderr, "blkring-img: %s: %s\n", common->name,
            without_controls (message));
   return STATUS_FAILED;
 }
@@ -71,7 +71,7 @@ print_log (void *opaque, enum blkring_log_level level, const char *message)
   };
   const struct common *common = opaque;
 
-  fprintf (stderr, "blkring-img: %s: %s: %s\n", common->ring, levels[level],
+  fprintf (stderr, "blkring-img: %s: %s: %s\n", common->name, levels[level],
            message);
 }
 
@@ -89,7 +89,7 @@ print_trace (void *opaque, enum blkring_trace_op op, const char *queue,
   const struct common *common = opaque;
 
   fprintf (stderr, "blkring-img: %s: trace: %s %s = %" PRIu64
-           " (queue %s, client %s)\n", common->ring,
+           " (queue %s, client %s)\n", common->name,
            op == BLKRING_TRACE_GET ? "get" : "set", fields[field], value,
            queue, client);
 }
@@ -100,6 +100,10 @@ open_ring (const struct common *common, unsigned flags, uint64_t size)
   const struct blkring_open_options options = {
     .flags = flags | common->direct,
     .size = size,
+    .timeout = common->timeout,
+    .reconnect = common->reconnect,
+    .log = common->verbose ? print_log : NULL,
+    .log_opaque = (void *) common,
   };
   blkring_device *device = blkring_device_open (common->ring, &options);
 
@@ -107,8 +111,6 @@ open_ring (const struct common *common, unsigned flags, uint64_t size)
     fail_ring (common);
     return NULL;
   }
-  if (common->verbose)
-    blkring_device_set_log (device, print_log, (void *) common);
   if (common->trace)
     blkring_device_set_trace (device, print_trace, (void *) common);
   return device;
@@ -121,9 +123,9 @@ attach_options (const struct common *common)
 {
   static char client[sizeof common->client];
   char host[65];
-  const char *slash = strrchr (common->ring, '/');
+  const char *slash = strrchr (common->name, '/');
   struct blkring_attach_options options = {
-    .queue = slash && slash[1] ? slash + 1 : common->ring,
+    .queue = slash && slash[1] ? slash + 1 : common->name,
     .client = client,
     .sector_size = common->sector_size,
     .consumer = common->consumer,

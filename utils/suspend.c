@@ -34,6 +34,24 @@ wait_for (const struct request *r, blkring_consumer *consumer)
   return STATUS_TIMED_OUT;
 }
 
+/* A request is no consumer's in particular, but only one that is enabled can
+ * be observed: the first of them. */
+static unsigned
+first_enabled (const struct common *common, blkring_device *device)
+{
+  struct blkring_inspect_options o = inspect_options (common);
+  struct blkring_info info;
+  unsigned k = 0;
+
+  o.flags = BLKRING_INSPECT_POINTERS;
+  /* What fails here fails at attach, and is told then. */
+  if (blkring_inspect (device, &o, &info) == -1)
+    return 0;
+  while (k + 1 < info.nr_consumers && !info.consumers[k].enabled)
+    ++k;
+  return k;
+}
+
 static int
 ask (const struct request *r, blkring_device *device)
 {
@@ -41,6 +59,7 @@ ask (const struct request *r, blkring_device *device)
   blkring_consumer *consumer;
   int status;
 
+  o.consumer = first_enabled (&r->common, device);
   o.flags = BLKRING_ATTACH_OBSERVER | (r->force ? BLKRING_ATTACH_FORCE : 0);
   consumer = blkring_consumer_attach (device, &o);
   if (consumer == NULL)

@@ -1,0 +1,1 @@
+any-subcommand.bats

@@ -1,0 +1,616 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * What a crash can leave, and whether that keeps the promise; see
+ * judge.h.
+ *
+ * Of each image: check finds no damage; both sides attach, in either order;
+ * the items are those that were exposed and not freed, each whole and in
+ * order; the suspend state is one that the protocol allows; and the ring
+ * goes on working, to its full capacity.  And all this also when the power
+ * goes again while they attach.
+ */
+
+#include <config.h>
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "judge.h"
+#include "owner.h"
+
+#define MAX_SECTORS 64       /* pending at once */
+#define MAX_VERSIONS 64      /* of a sector */
+#define POPS 64
+#define JUDGE 15             /* identity of those who attach afterwards */
+
+static void
+judge_image (struct judge *j, unsigned level, uint64_t hash,
+             const struct model *m);
+
+static void
+wrong (struct judge *j, const char *fmt, ...)
+{
+  va_list args;
+
+  if (j->problem[0])
+    return;
+  va_start (args, fmt);
+  vsnprintf (j->problem, sizeof j->problem, fmt, args);
+  va_end (args);
+}
+
+void
+judge_init (struct judge *j, const struct disk *disk, size_t nr_known)
+{
+  unsigned i;
+
+  memset (j, 0, sizeof *j);
+  j->most = 1024;
+  j->recover_one_in = 1;
+  j->random = 1;
+  j->nr_known = nr_known;
+  j->known = calloc (nr_known, sizeof j->known[0]);
+  if (j->known == NULL)
+    abort ();
+  for (i = 0; i < 2; ++i) {
+    disk_init (&j->level[i].disk, disk->size, disk->flags);
+    j->level[i].disk.region = disk->region;
+    port_open (&j->level[i].producer, &j->level[i].disk, j);
+    port_open (&j->level[i].consumer, &j->level[i].disk, j);
+  }
+}
+
+void
+judge_free (struct judge *j)
+{
+  unsigned i;
+
+  for (i = 0; i < 2; ++i) {
+    port_close (&j->level[i].producer);
+    port_close (&j->level[i].consumer);
+    disk_free (&j->level[i].disk);
+  }
+  free (j->known);
+}
+
+/*---------------------------------------------------------------------*/
+/* The images of a crash.                                                */
+
+/* The versions of one sector: which is there? */
+struct place {
+  unsigned sector;
+  unsigned nr;
+  const struct version *versions[MAX_VERSIONS];
+  bool torn[MAX_VERSIONS];
+};
+
+struct places {
+  unsigned nr;
+  struct place place[MAX_SECTORS];
+  uint64_t images;           /* 0 = too many to count */
+};
+
+static void
+add_place_version (struct place *p, const struct version *v, bool torn)
+{
+  if (p->nr == MAX_VERSIONS)
+    abort ();
+  p->versions[p->nr] = v;
+  p->torn[p->nr++] = torn;
+}
+
+static bool
+is_record (const struct disk *d, const struct version *v)
+{
+  const enum region region = d->region (v->sector * SECTOR);
+
+  return region == PRODUCER || region == CONTROL || region == CONSUMER;
+}
+
+static void
+find_places (const struct disk *d, bool tears, struct places *ps)
+{
+  struct place *p;
+  unsigned i, k;
+
+  ps->nr = 0;
+  for (i = 0; i < d->nr_pending; ++i) {
+    for (k = 0; k < ps->nr; ++k)
+      if (ps->place[k].sector == d->pending[i].sector)
+        break;
+    p = &ps->place[k];
+    if (k == ps->nr) {
+      if (ps->nr++ == MAX_SECTORS)
+        abort ();
+      p->sector = d->pending[i].sector;
+      p->nr = 0;
+    }
+    add_place_version (p, &d->pending[i], false);
+    if (tears && is_record (d, &d->pending[i]))
+      add_place_version (p, &d->pending[i], true);
+  }
+  ps->images = 1;
+  for (k = 0; k < ps->nr; ++k) {
+    ps->images *= ps->place[k].nr + 1;
+    if (ps->images > UINT32_MAX)
+      ps->images = ps->place[k].nr = UINT32_MAX;
+  }
+}
+
+static uint64_t
+next_random (struct judge *j)
+{
+  j->random += UINT64_C (0x9e3779b97f4a7c15);
+  return mix (j->random);
+}
+
+/* Of each sector the version there is; nr = what was durable. */
+static void
+choose (struct judge *j, const struct places *ps, uint64_t number, bool all,
+        unsigned *choice)
+{
+  unsigned k;
+
+  for (k = 0; k < ps->nr; ++k) {
+    if (!all)
+      number = next_random (j);
+    choice[k] = number % (ps->place[k].nr + 1);
+    number /= ps->place[k].nr + 1;
+  }
+}
+
+/* True the first time, mostly. */
+static bool
+is_new (struct judge *j, uint64_t hash, uint64_t model)
+{
+  const uint64_t key = mix (hash + model * UINT64_C (0x9e3779b97f4a7c15)) | 1;
+  uint64_t *slot = &j->known[(key >> 8) & (j->nr_known - 1)];
+
+  if (*slot == key) {
+    j->equal++;
+    return false;
+  }
+  *slot = key;
+  return true;
+}
+
+static uint64_t
+version_hash (const struct disk *d, const struct place *p, unsigned choice)
+{
+  if (choice == p->nr)
+    return d->hashes[p->sector];
+  if (p->torn[choice])
+    return mix (p->versions[choice]->hash + mix (d->hashes[p->sector]));
+  return p->versions[choice]->hash;
+}
+
+static void
+load (struct judge *j, unsigned level, const struct disk *d,
+      const struct places *ps, const unsigned *choice, uint64_t hash,
+      bool tracked)
+{
+  struct disk *to = &j->level[level].disk;
+  const struct version *v;
+  unsigned k, torn = level ? j->level[level - 1].torn : 0;
+  size_t n;
+
+  to->tracked = tracked;
+  disk_load (to, d->durable, d->hashes, hash);
+  for (k = 0; k < ps->nr; ++k) {
+    if (choice[k] == ps->place[k].nr)
+      continue;
+    v = ps->place[k].versions[choice[k]];
+    n = ps->place[k].torn[choice[k]] ? SECTOR / 2 : SECTOR;
+    torn += n != SECTOR;
+    memcpy (to->content + v->sector * SECTOR, v->bytes, n);
+    if (tracked) {
+      memcpy (to->durable + v->sector * SECTOR, v->bytes, n);
+      to->hashes[v->sector] = version_hash (d, &ps->place[k], choice[k]);
+    }
+  }
+  j->level[level].torn = torn;
+}
+
+static uint64_t
+image_hash (const struct disk *d, const struct places *ps,
+            const unsigned *choice)
+{
+  uint64_t hash = d->hash;
+  unsigned k;
+
+  for (k = 0; k < ps->nr; ++k)
+    hash ^= d->hashes[ps->place[k].sector] ^
+      version_hash (d, &ps->place[k], choice[k]);
+  return hash;
+}
+
+static void
+crash (struct judge *j, unsigned level, const struct disk *d,
+       const struct model *m)
+{
+  const uint64_t model = model_hash (m);
+  unsigned choice[MAX_SECTORS];
+  struct places ps;
+  uint64_t i, n, hash;
+  bool all;
+
+  find_places (d, j->tears, &ps);
+  all = ps.images <= j->most;
+  n = all ? ps.images : j->most;
+  j->points++;
+  j->sampled += !all;
+  for (i = 0; i < n && !j->problem[0]; ++i) {
+    choose (j, &ps, i, all, choice);
+    hash = image_hash (d, &ps, choice);
+    if (!is_new (j, hash, model))
+      continue;
+    load (j, level, d, &ps, choice, hash, level == 0);
+    judge_image (j, level, hash, m);
+  }
+}
+
+/*---------------------------------------------------------------------*/
+/* One image.                                                            */
+
+struct findings {
+  unsigned nr;
+  char last[600];
+};
+
+static void
+add_finding (void *opaque, const struct blkring_finding *finding)
+{
+  struct findings *f = opaque;
+
+  if (finding->kind == BLKRING_FINDING_LEAK)
+    return;
+  f->nr++;
+  snprintf (f->last, sizeof f->last, "%s", finding->message);
+}
+
+/* Of a ring that is being made anew nobody can tell. */
+static void
+look_at_owners (struct judge *j, unsigned level, const struct model *m)
+{
+  struct owner o;
+  unsigned side, copy;
+
+  if (m->shape.format == 1 || m->one_super)
+    return;
+  for (side = 0; side < 2; ++side) {
+    read_owner (j->level[level].disk.content, side, &o);
+    if (m->clean[side] && !o.clean)
+      wrong (j, "the record of side %u does not say that it is free", side);
+    for (copy = 0; copy < 2; ++copy)
+      if (o.valid[copy] && o.epoch[copy] < m->epoch[side])
+        wrong (j, "copy %u of the record of side %u has epoch %" PRIu64
+               ", which is over", copy, side, o.epoch[copy]);
+  }
+}
+
+/* Returns false when there is no ring, and need not be. */
+static bool
+look_at (struct judge *j, unsigned level, const struct model *m)
+{
+  static const struct blkring_inspect_options pointers = {
+    .flags = BLKRING_INSPECT_POINTERS,
+  };
+  blkring_device *device = j->level[level].producer.device;
+  struct findings f = { 0, "" };
+  static struct blkring_info info;
+  int r;
+
+  r = blkring_check (device, NULL, add_finding, &f);
+  if (r == -1 && errno == EMEDIUMTYPE && m->no_ring)
+    return false;
+  if (r == -1)
+    wrong (j, "check: %s", blkring_get_error ());
+  else if (f.nr > m->one_super + j->level[level].torn)
+    wrong (j, "check finds: %s", f.last);
+  else if (blkring_inspect (device, &pointers, &info) == -1)
+    wrong (j, "inspect: %s", blkring_get_error ());
+  else if (!(m->states & STATE (info.state)) &&
+           !(m->new_ring && info.state == BLKRING_RUNNING))
+    wrong (j, "the ring is in state %d, which it cannot be", info.state);
+  else
+    look_at_owners (j, level, m);
+  return true;
+}
+
+/* The first items that what was popped may begin with. */
+struct match {
+  bool old[MODEL_BOUNDS];    /* firsts.at[i] is one */
+  unsigned nr;               /* items popped */
+};
+
+static void
+match_item (struct match *match, const struct model *m,
+            const struct blkring_item *item)
+{
+  unsigned i, number;
+
+  for (i = 0; i < m->firsts.nr; ++i) {
+    number = m->firsts.at[i] + match->nr;
+    match->old[i] = match->old[i] && number < bounds_max (&m->ends) &&
+      item_is (model_get (m, number), item->data, item->length);
+  }
+  match->nr++;
+}
+
+/* Read all there is, and where that ends. */
+static int
+pop_all (blkring_consumer *c, const struct model *m, struct match *match,
+         blkring_position *end)
+{
+  struct blkring_item items[POPS];
+  ssize_t n, i;
+
+  memset (match->old, 1, sizeof match->old);
+  match->nr = 0;
+  if (blkring_consumer_position (c, end) == -1)
+    return -1;
+  while ((n = blkring_consumer_popv (c, end, items, POPS)) > 0) {
+    for (i = 0; i < n; ++i)
+      match_item (match, m, &items[i]);
+    *end = items[n - 1].next;
+  }
+  return errno == EAGAIN ? 0 : -1;
+}
+
+static void
+describe_bounds (const struct bounds *b, char *text, size_t size)
+{
+  size_t used = 0;
+  unsigned i;
+
+  for (i = 0; i < b->nr && used < size; ++i)
+    used += snprintf (text + used, size - used, "%s%u", i ? "|" : "",
+                      b->at[i]);
+}
+
+/* The items must be from one that may be first to one that may be last.
+ * 'm' is then sure of that. */
+static void
+settle (struct judge *j, struct model *m, const struct match *match)
+{
+  char firsts[100], ends[100];
+  unsigned i, first;
+
+  if (m->new_ring)
+    m->states |= STATE (BLKRING_RUNNING);
+  for (i = 0; i < m->firsts.nr; ++i) {
+    first = m->firsts.at[i];
+    if (match->old[i] && bounds_have (&m->ends, first + match->nr)) {
+      bounds_set (&m->ends, first + match->nr);
+      bounds_set (&m->firsts, first);
+      m->no_ring = m->new_ring = false;
+      return;
+    }
+  }
+  if (m->new_ring && match->nr == 0) {
+    bounds_set (&m->ends, 0);
+    bounds_set (&m->firsts, 0);
+    m->no_ring = m->new_ring = false;
+    return;
+  }
+  describe_bounds (&m->firsts, firsts, sizeof firsts);
+  describe_bounds (&m->ends, ends, sizeof ends);
+  wrong (j, "there are %u items, and it should be items %s to %s",
+         match->nr, firsts, ends);
+}
+
+static int
+append (blkring_producer *p, uint32_t id, size_t length)
+{
+  return blkring_producer_append (p, item_content (id), length, NULL);
+}
+
+/* It can be filled to the last byte, and used on. */
+static void
+work (struct judge *j, blkring_producer *p, blkring_consumer *c)
+{
+  const struct item all = { .id = 1000003, .length =
+                            blkring_producer_largest_item (p) };
+  const struct item more = { .id = 1000004, .length = 33 };
+  struct blkring_item item;
+
+  if (append (p, all.id, all.length) == -1)
+    wrong (j, "then, an append of all %" PRIu32 " bytes: %s", all.length,
+           blkring_get_error ());
+  else if (append (p, 0, 0) == 0 || errno != EAGAIN)
+    wrong (j, "then, an append to the full ring: %s", blkring_get_error ());
+  else if (blkring_consumer_pop (c, NULL, &item) == -1 ||
+           blkring_consumer_advance (c, item.next) == -1)
+    wrong (j, "then, a pop of all: %s", blkring_get_error ());
+  else if (!item_is (&all, item.data, item.length))
+    wrong (j, "then, an item of all bytes is not what was appended");
+  else if (append (p, more.id, more.length) == -1 ||
+           blkring_consumer_pop (c, NULL, &item) == -1)
+    wrong (j, "then, one more item: %s", blkring_get_error ());
+  else if (!item_is (&more, item.data, item.length))
+    wrong (j, "then, one more item is not what was appended");
+}
+
+struct pair {
+  blkring_producer *p;
+  blkring_consumer *c;
+};
+
+static const struct blkring_attach_options *
+as_usual (void)
+{
+  static const struct blkring_attach_options o = { .queue = "q",
+                                                   .client = "c" };
+
+  return &o;
+}
+
+static void
+attach_producer (struct judge *j, unsigned level, struct pair *pair)
+{
+  pair->p = blkring_producer_attach (j->level[level].producer.device,
+                                     as_usual ());
+  if (pair->p == NULL)
+    wrong (j, "the producer cannot attach: %s", blkring_get_error ());
+}
+
+static void
+attach_consumer (struct judge *j, unsigned level, struct pair *pair)
+{
+  pair->c = blkring_consumer_attach (j->level[level].consumer.device,
+                                     as_usual ());
+  if (pair->c == NULL)
+    wrong (j, "the consumer cannot attach: %s", blkring_get_error ());
+}
+
+static void
+attach (struct judge *j, unsigned level, struct pair *pair,
+        bool producer_first)
+{
+  if (producer_first)
+    attach_producer (j, level, pair);
+  attach_consumer (j, level, pair);
+  if (!producer_first)
+    attach_producer (j, level, pair);
+}
+
+/* Whatever was asked for is acknowledged by now. */
+static void
+resume (struct judge *j, const struct pair *pair)
+{
+  if (blkring_consumer_resume (pair->c) == -1)
+    wrong (j, "resume: %s", blkring_get_error ());
+  else if (blkring_producer_state (pair->p) != BLKRING_RUNNING)
+    wrong (j, "the ring does not run again: %s", blkring_get_error ());
+}
+
+static void
+free_all (struct judge *j, blkring_consumer *c, blkring_position end,
+          const struct match *match)
+{
+  struct blkring_item item;
+
+  if (match->nr > 0 && blkring_consumer_advance (c, end) == -1)
+    wrong (j, "the consumer cannot advance: %s", blkring_get_error ());
+  else if (blkring_consumer_pop (c, NULL, &item) == 0 || errno != EAGAIN)
+    wrong (j, "the ring is not empty when all is freed: %s",
+           blkring_get_error ());
+}
+
+static void
+discard (struct judge *j, unsigned level, struct pair *pair)
+{
+  j->level[level].producer.dead = j->level[level].consumer.dead = true;
+  blkring_producer_free (pair->p);
+  blkring_consumer_free (pair->c);
+  j->level[level].producer.dead = j->level[level].consumer.dead = false;
+}
+
+static void
+crash_again (struct port *port)
+{
+  struct judge *j = port->opaque;
+
+  if (!j->problem[0])
+    crash (j, 1, &j->level[0].disk, &j->level[0].model);
+}
+
+/* The power goes again, at any point while both attach.  What the ring
+ * holds is settled by then. */
+static void
+recover (struct judge *j, bool producer_first)
+{
+  struct disk *d = &j->level[0].disk;
+  struct pair pair = { NULL, NULL };
+
+  model_acknowledge (&j->level[0].model);
+  memset (j->level[0].model.clean, 0, sizeof j->level[0].model.clean);
+  memcpy (d->content, d->durable, d->size);
+  d->tracked = true;
+  d->written = crash_again;
+  attach (j, 0, &pair, producer_first);
+  discard (j, 0, &pair);
+}
+
+static void
+judge_image (struct judge *j, unsigned level, uint64_t hash,
+             const struct model *model)
+{
+  struct disk *d = &j->level[level].disk;
+  struct model *m = &j->level[level].model;
+  const bool producer_first = mix (hash) & 1;
+  const bool recovers = level == 0 && j->recover_one_in &&
+    mix (hash + 1) % j->recover_one_in == 0;
+  struct pair pair = { NULL, NULL };
+  blkring_position end;
+  struct match match;
+
+  j->images++;
+  j->again += level;
+  d->tracked = false;
+  if (!look_at (j, level, model) || j->problem[0])
+    return;
+  attach (j, level, &pair, producer_first);
+  if (!j->problem[0] && pop_all (pair.c, model, &match, &end) == -1)
+    wrong (j, "pop: %s", blkring_get_error ());
+  if (!j->problem[0]) {
+    *m = *model;
+    settle (j, m, &match);
+  }
+  if (!j->problem[0])
+    free_all (j, pair.c, end, &match);
+  if (!j->problem[0])
+    resume (j, &pair);
+  if (!j->problem[0])
+    work (j, pair.p, pair.c);
+  discard (j, level, &pair);
+  if (recovers && !j->problem[0])
+    recover (j, producer_first);
+}
+
+/*---------------------------------------------------------------------*/
+
+/* Whoever was there when the power went is dead. */
+static void
+begin (unsigned *me)
+{
+  *me = identity_me;
+  identity_me = JUDGE;
+  identity_all_dead = true;
+}
+
+static void
+end (unsigned me)
+{
+  identity_me = me;
+  identity_all_dead = false;
+}
+
+void
+judge_crash (struct judge *j, const struct disk *disk,
+             const struct model *model)
+{
+  unsigned me;
+
+  begin (&me);
+  crash (j, 0, disk, model);
+  end (me);
+}
+
+void
+judge_durable (struct judge *j, const struct disk *disk,
+               const struct model *model)
+{
+  unsigned me;
+
+  begin (&me);
+  j->level[0].disk.tracked = true;
+  j->level[0].torn = 0;
+  disk_load (&j->level[0].disk, disk->durable, disk->hashes, disk->hash);
+  judge_image (j, 0, disk->hash, model);
+  end (me);
+}

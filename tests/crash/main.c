@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * explore [SEED]
+ *
+ * A producer and a consumer on one disk, and the power goes.  Whatever
+ * that leaves must keep the promise (judge.c).  Explored are all workloads
+ * of a few operations in every order of their requests, from rings of each
+ * kind (start.c), and some long ones at random.
+ *
+ * The seed is printed; BLKRING_SEED sets it, too.  BLKRING_IMAGES asks for
+ * that many images at least: then the longer workloads from all rings, and
+ * random ones until there are so many, but no longer than BLKRING_SECONDS
+ * (0 = no limit).
+ */
+
+#include <config.h>
+
+#include <inttypes.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "explore.h"
+#include "random.h"
+
+/* Compiled once for each format. */
+#ifndef RING_FORMAT
+#define RING_FORMAT 1
+#endif
+/* What explores 200,000 images in a moment. */
+#define SOME_STARTS (RING_FORMAT == 1 ? 400 : 160)
+#define FEW_STARTS (RING_FORMAT == 1 ? 60 : 8)
+#define SOME_RANDOM 20
+#define OPERATIONS 2000
+#define KNOWN (1 << 18)
+
+static struct {
+  uint64_t workloads, runs, points, images, again, equal, sampled;
+} total;
+
+static unsigned tests;
+static time_t begin;
+static uint64_t wanted, seconds;
+static bool all_ok = true;
+
+static bool
+is_over (void)
+{
+  return seconds != 0 && (uint64_t) (time (NULL) - begin) >= seconds;
+}
+
+static void
+add_judge (const struct judge *j)
+{
+  total.points += j->points;
+  total.images += j->images;
+  total.again += j->again;
+  total.equal += j->equal;
+  total.sampled += j->sampled;
+}
+
+static void
+report (const char *what, const char *problem_text)
+{
+  const bool ok = problem_text[0] == '\0';
+
+  all_ok = all_ok && ok;
+  printf ("%s %u - %s\n", ok ? "ok" : "not ok", ++tests, what);
+  if (!ok)
+    printf ("# %s\n", problem_text);
+  printf ("# %" PRIu64 " workloads, %" PRIu64 " runs, %" PRIu64
+          " crash points, %" PRIu64 " images (%" PRIu64 " of them after a "
+          "crash while recovering), %" PRIu64 " equal ones not again\n",
+          total.workloads, total.runs, total.points, total.images,
+          total.again, total.equal);
+  if (total.sampled > 0)
+    printf ("# of %" PRIu64 " crash points some of the images\n",
+            total.sampled);
+  memset (&total, 0, sizeof total);
+  fflush (stdout);
+}
+
+/* All workloads from 'most' of the starts; 0 = all. */
+static uint64_t
+explore_starts (const struct limits *limits, unsigned most)
+{
+  static struct explorer e;
+  struct start s;
+  unsigned nr = 0, i, n;
+  uint64_t images;
+  char what[200];
+
+  while (start_get (RING_FORMAT, nr, &s))
+    nr++;
+  n = most != 0 && most < nr ? most : nr;
+  e.problem[0] = '\0';
+  for (i = 0; i < n && !e.problem[0] && !is_over (); ++i) {
+    /* Some of each kind. */
+    start_get (RING_FORMAT, i * UINT64_C (7919) % nr, &s);
+    explorer_init (&e, &s, limits, KNOWN);
+    if (most != 0)
+      e.j.recover_one_in = 4;
+    explore (&e);
+    total.workloads += e.workloads;
+    total.runs += e.runs;
+    add_judge (&e.j);
+    explorer_free (&e);
+  }
+  snprintf (what, sizeof what, "workloads of up to %u operations, %u times "
+            "interrupted, from %u of %u rings keep the promise",
+            limits->operations, limits->preemptions, i, nr);
+  images = total.images;
+  report (what, e.problem);
+  return images;
+}
+
+static uint64_t
+explore_random (uint64_t seed, uint64_t images)
+{
+  static struct random_run r;
+  uint64_t done, i;
+  char what[200];
+
+  r.problem[0] = '\0';
+  for (i = 0; (i < SOME_RANDOM || total.images < images) && !r.problem[0] &&
+         !is_over (); ++i) {
+    random_init (&r, RING_FORMAT, mix (seed + i));
+    random_go (&r, OPERATIONS);
+    total.workloads += r.operations;
+    total.runs += r.crashes;
+    add_judge (&r.j);
+    random_free (&r);
+  }
+  done = total.images;
+  snprintf (what, sizeof what, "%" PRIu64 " random workloads of %u operations "
+            "each keep the promise, seed %" PRIu64, i, OPERATIONS, seed);
+  report (what, r.problem);
+  return done;
+}
+
+static uint64_t
+number (const char *name, uint64_t otherwise)
+{
+  const char *value = getenv (name);
+
+  return value && *value ? strtoull (value, NULL, 0) : otherwise;
+}
+
+int
+main (int argc, char **argv)
+{
+  static const struct limits two = { .operations = 2, .preemptions = 1 };
+  static const struct limits three = { .operations = 3, .preemptions = 1 };
+  uint64_t seed = number ("BLKRING_SEED", time (NULL)), done = 0;
+
+  if (argc > 1)
+    seed = strtoull (argv[1], NULL, 0);
+  /* Thousands of attaches a second: do not give memory back each time. */
+  mallopt (M_MMAP_THRESHOLD, 64 << 20);
+  mallopt (M_TRIM_THRESHOLD, 256 << 20);
+  begin = time (NULL);
+  wanted = number ("BLKRING_IMAGES", 0);
+  seconds = number ("BLKRING_SECONDS", 0);
+  printf ("1..3\n# format %u\n", RING_FORMAT);
+
+  done += explore_starts (&two, wanted ? 0 : SOME_STARTS);
+  done += explore_starts (&three, wanted ? 0 : FEW_STARTS);
+  done += explore_random (seed, wanted > done ? wanted - done : 0);
+  printf ("# %" PRIu64 " images in %ld s\n", done, (long)
+          (time (NULL) - begin));
+  return all_ok ? 0 : 1;
+}

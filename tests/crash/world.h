@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * A ring on a disk, those who use it, and what it has promised them.
+ *
+ * Each user ('actor') is a coroutine that stops before each request to the
+ * disk, so that another can go first or the actor be killed: in one thread,
+ * and so that every order can be had, and had again.
+ */
+
+#ifndef CRASH_WORLD_H
+#define CRASH_WORLD_H
+
+#include <ucontext.h>
+
+#include "disk.h"
+#include "model.h"
+
+enum op {
+  OP_PUSH_0, OP_PUSH_1, OP_PUSH_504, OP_PUSH_508, OP_PUSH_509, OP_PUSH_1200,
+  OP_PUSH_BATCH, OP_ADVANCE, OP_APPEND, OP_APPEND_BATCH, OP_LOOK,
+  OP_ATTACH_PRODUCER, OP_DETACH_PRODUCER, OP_RESTART_PRODUCER,
+  OP_POP, OP_FREE, OP_TAKE, OP_SUSPEND, OP_RESUME,
+  OP_ATTACH_CONSUMER, OP_DETACH_CONSUMER, OP_RESTART_CONSUMER,
+  OP_CREATE,
+  OPS
+};
+extern const char *const op_names[OPS];
+
+#define ACTORS 2
+enum { ACTOR_PRODUCER, ACTOR_CONSUMER };
+
+struct world;
+
+struct actor {
+  struct world *world;
+  unsigned number;
+  struct port port;
+  blkring_producer *p;
+  blkring_consumer *c;
+  unsigned popped;           /* items that were popped or freed … */
+  blkring_position next;     /* … and where the next one begins */
+  enum op op;
+  bool busy;                 /* in the middle of 'op' */
+  bool refused;              /* 'op' had no effect, as it may */
+  bool attached;             /* or attaching */
+  ucontext_t context;
+  void *stack;
+};
+
+/* What one actor does next. */
+struct decision {
+  enum { CONTINUE, START, RESUME, END } what;
+  struct actor *actor;
+  enum op op;
+};
+
+struct world {
+  struct disk disk;
+  struct model model;
+  struct actor actors[ACTORS];
+  uint64_t now;              /* ns */
+  uint64_t tick;             /* ns that each operation takes */
+  bool alone;                /* nobody stops anywhere: setup, end */
+  char problem[1024];        /* what is wrong; "" = nothing */
+  char trail[2048];          /* how it came to that, at least the last of
+                                it */
+
+  /* How it goes on: who is next when 'actor' stops in the middle of an
+   * operation, and (NULL) when nobody runs. */
+  struct decision (*decide) (struct world *w, struct actor *actor);
+  /* An operation is over, and what the ring promises may have changed. */
+  void (*settled) (struct world *w, struct actor *actor);
+  struct decision decision;
+  ucontext_t main;
+  void *opaque;
+};
+
+/* world.c */
+extern void world_init (struct world *w, size_t size, unsigned flags,
+                        enum region (*region) (uint64_t offset));
+extern void world_free (struct world *w);
+/* Let it go as w->decide says, until that says END or there is a
+ * problem. */
+extern void world_run (struct world *w);
+/* Everybody is killed. */
+extern void world_end (struct world *w);
+/* One operation by itself. */
+extern void world_do (struct world *w, enum op op);
+extern struct actor *world_actor (struct world *w, enum op op);
+extern void world_options (struct world *w,
+                           struct blkring_attach_options *options);
+/* The actor's process is gone. */
+extern void actor_kill (struct actor *a);
+/* For the trail. */
+extern void note (struct world *w, const char *text);
+extern void note_decision (struct world *w, const struct decision *d);
+extern void note_write (const struct port *port);
+/* Keeps the first one. */
+extern void problem (struct world *w, const char *fmt, ...)
+  __attribute__ ((format (printf, 2, 3)));
+
+/* operation.c */
+extern bool op_is_possible (const struct world *w, enum op op);
+extern void op_perform (struct actor *a);
+
+/* identity.c: who the library takes itself for, and who is dead. */
+extern unsigned identity_me;
+extern bool identity_alive[16];
+extern bool identity_all_dead;
+extern unsigned identity_uuid; /* of the last ring that was made */
+
+#endif /* CRASH_WORLD_H */

@@ -1,0 +1,1 @@
+produce-errors.bats
