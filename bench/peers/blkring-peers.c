@@ -85,7 +85,7 @@ int
 main (int argc, char *argv[])
 {
   struct options options = {
-    .dir = ".", .size = UINT64_C (256) << 20, .seconds = 0.03, .rounds = 41,
+    .dir = ".", .size = UINT64_C (64) << 20, .seconds = 0.03, .rounds = 41,
   };
   const pid_t parent = getpid ();
   sigset_t set, before;

@@ -19,7 +19,7 @@ static const char usage[] =
   "Compare the speed of a ring with that of other durable queues.\n"
   "\n"
   "  --dir=DIR            where to make a directory for the files of all [.]\n"
-  "  --size=MIB           of a ring; five eighths may be untaken [256]\n"
+  "  --size=MIB           of a ring; five eighths may be untaken [64]\n"
   "  --peers=NAME,...     which others to measure [all]:\n"
   "                       blkring-direct,blkring-1,bare,sqlite,lmdb,redis,\n"
   "                       beanstalkd\n"
