@@ -24,7 +24,7 @@ request_bytes (const struct request *rq, uint64_t offset)
 
 /* A part of one sector: the rest of it stays. */
 static int
-write_part (struct service *s, const unsigned char *buf, uint64_t count,
+write_piece (struct service *s, const unsigned char *buf, uint64_t count,
             uint64_t offset)
 {
   const uint32_t size = s->device->geometry.sector_size;
@@ -94,7 +94,7 @@ service_write_device (struct service *s, const unsigned char *buf,
   bool whole = buf != NULL && first == offset && last == end;
 
   if (first > last)
-    return write_part (s, buf, count, offset) == -1 ||
+    return write_piece (s, buf, count, offset) == -1 ||
       (durable && device_flush (s->device) == -1) ? -1 : 0;
   /* The middle first: a fast zero that is not fast has done nothing. */
   if (last > first &&
@@ -102,10 +102,10 @@ service_write_device (struct service *s, const unsigned char *buf,
                      first, zero_flags, durable && whole) == -1)
     return -1;
   if (first > offset &&
-      write_part (s, buf, first - offset, offset) == -1)
+      write_piece (s, buf, first - offset, offset) == -1)
     return -1;
   if (end > last &&
-      write_part (s, buf ? buf + (last - offset) : NULL, end - last, last)
+      write_piece (s, buf ? buf + (last - offset) : NULL, end - last, last)
       == -1)
     return -1;
   return durable && !whole ? device_flush (s->device) : 0;
