@@ -244,11 +244,20 @@ copy_content (const struct served *v)
   return p;
 }
 
+/* From memory that has no other bytes around. */
 static inline int
 put_bytes (struct service_client *c, uint64_t offset, const void *p,
            size_t n)
 {
-  return service_pwrite (c, p, n, offset, 0);
+  void *copy = malloc (n ? n : 1);
+  int r, err;
+
+  memcpy (copy, p, n);
+  r = service_pwrite (c, copy, n, offset, 0);
+  err = errno;
+  free (copy);
+  errno = err;
+  return r;
 }
 
 /* 'n' bytes of one value. */

@@ -75,6 +75,36 @@ leave (struct service_client **c)
   *c = NULL;
 }
 
+/* A number that the status has of a side: "producer", or "consumers" and
+ * which one. */
+static inline uint64_t
+status_number (struct guarded *g, const char *side, unsigned index,
+               const char *key)
+{
+  struct service_client *c = service_connect (g->v->s, "status", NULL, false);
+  const uint64_t size = service_size (c);
+  char *text = malloc (size), *p;
+  uint64_t value;
+  char quoted[40];
+
+  assert_ok (service_pread (c, text, size, 0));
+  text[size - 1] = '\0';
+  service_disconnect (c);
+  snprintf (quoted, sizeof quoted, "\"%s\": ", side);
+  p = strstr (text, quoted);
+  assert_non_null (p);
+  snprintf (quoted, sizeof quoted, "\"index\": %u", index);
+  if (strcmp (side, "consumers") == 0)
+    p = strstr (p, quoted);
+  assert_non_null (p);
+  snprintf (quoted, sizeof quoted, "\"%s\": ", key);
+  p = strstr (p, quoted);
+  assert_non_null (p);
+  value = strtoull (p + strlen (quoted), NULL, 10);
+  free (text);
+  return value;
+}
+
 /*---------------------------------------------------------------------*/
 /* Records.                                                                */
 

@@ -200,6 +200,31 @@ the_producer_does_not_expose_the_lap_before (void **state)
   stop_guard (&g);
 }
 
+static int
+is_durable (struct guarded *g, uint64_t position, int byte)
+{
+  return g->v->rd->durable[DATA + position] == byte;
+}
+
+/* Before the server was started, too. */
+static void
+what_was_written_before_a_pointer_is_durable (void **state)
+{
+  struct guarded g = start_guard ();
+
+  (void) state;
+  assert_ok (put_item (g.a, 0, 100));
+  assert_false (is_durable (&g, 4, 'x'));
+  leave (&g.a);
+  leave (&g.b);
+  serve_again (g.v);
+  g.a = join (g.v, "alice");
+  g.b = join (g.v, "bob");
+  assert_ok (put_producer (g.a, 104));
+  assert_true (is_durable (&g, 4, 'x'));
+  stop_guard (&g);
+}
+
 /* What was pushed before the server was started anew is exposed behind
  * that; zeros, and what lies behind something newer, are not. */
 static void
@@ -224,6 +249,20 @@ a_push_outlives_the_server (void **state)
   assert_ok (put_item (g.a, 128, 0));
   assert_refused (g.v, EINVAL, put_producer (g.a, 136));
   assert_ok (put_producer (g.a, 132));
+  stop_guard (&g);
+
+  /* Pushed once more since: what lay behind it does not count. */
+  g = start_guard ();
+  assert_ok (put_item (g.a, 0, 100));
+  assert_ok (put_item (g.a, 104, 20));
+  leave (&g.a);
+  leave (&g.b);
+  serve_again (g.v);
+  g.a = join (g.v, "alice");
+  g.b = join (g.v, "bob");
+  assert_ok (put_item (g.a, 0, 100));
+  assert_refused (g.v, EINVAL, put_producer (g.a, 128));
+  assert_ok (put_producer (g.a, 104));
   stop_guard (&g);
 }
 
@@ -339,6 +378,13 @@ a_suspended_producer_pushes_nothing (void **state)
   assert_refused (g.v, EINVAL, put_item (g.a, 312, 100));
   assert_message ("suspended");
   assert_refused (g.v, EINVAL, service_trim (g.a, S, DATA + S, 0));
+  /* What is there is not written again, but for what is unread. */
+  record_device_forget (g.v->rd);
+  assert_ok (put_item (g.a, 208, 100));
+  assert_ok (service_zero (g.a, S, DATA + 4 * S, 0));
+  assert_int_equal (g.v->rd->writes, 0);
+  assert_ok (put_item (g.a, 0, 100));
+  assert_int_equal (g.v->rd->writes, 1);
   /* What was pushed may be exposed, and bytes that are there may come. */
   assert_ok (put_pointer (g.a, SIDE_PRODUCER, 208, 1));
   assert_ok (put_item (g.a, 208, 100));
@@ -401,8 +447,11 @@ a_request_beside_a_running_consumer (void **state)
   assert_refused (g.v, EPERM, put_pointer (g.a, SIDE_CONSUMER, 104, 1));
   assert_ok (put_pointer (g.a, SIDE_CONSUMER, 104, 2));
   assert_int_equal (get_pointer (g.b, SIDE_CONSUMER).position, 208);
+  assert_ok (put_pointer (g.b, SIDE_PRODUCER, 208, 2));
   /* Its own owner's stale position is no request. */
-  assert_refused (g.v, EINVAL, put_pointer (g.b, SIDE_CONSUMER, 104, 2));
+  push_item (g.b, 208, 4);
+  assert_ok (put_consumer (g.b, 216));
+  assert_refused (g.v, EINVAL, put_pointer (g.b, SIDE_CONSUMER, 208, 1));
   stop_guard (&g);
 }
 
@@ -589,6 +638,7 @@ who_may_not_push_may_bring_what_is_there (void **state)
   record_device_forget (g.v->rd);
   assert_ok (put_bytes (g.b, DATA, old, sizeof old));
   assert_int_equal (g.v->rd->writes, 0);
+  assert_ok (put_bytes (g.b, DATA, old, 104));
   assert_ok (service_zero (g.b, S, DATA + S, 0));
   assert_int_equal (g.v->rd->writes, 0);
   /* In free space, and in what was pushed. */
@@ -738,6 +788,7 @@ main (void)
     cmocka_unit_test (a_pointer_is_of_the_format),
     cmocka_unit_test (the_producer_passes_only_what_was_written),
     cmocka_unit_test (the_producer_does_not_expose_the_lap_before),
+    cmocka_unit_test (what_was_written_before_a_pointer_is_durable),
     cmocka_unit_test (a_push_outlives_the_server),
     cmocka_unit_test (the_consumer_goes_over_what_is_exposed),
     cmocka_unit_test (what_is_unread_stays),

@@ -54,8 +54,6 @@ a_frame_is_the_next_one (void **state)
   (void) state;
   /* Nobody has claimed the record. */
   make_frame (&g, &m, 1, 10, true);
-  m.f.epoch = 1;
-  seal (&g, &m);
   assert_refused (g.v, EINVAL, put_frame (&g, g.a, &m));
   assert_ok (claim (&g, g.a, F2_PRODUCER));
   append_frame (&g, g.a, 2);
@@ -207,6 +205,20 @@ nothing_is_exposed_behind_what_is_staged (void **state)
   stop_guard (&g);
 }
 
+static void
+all_that_was_answered_before_a_frame_is_durable (void **state)
+{
+  struct guarded g = start_claimed ();
+
+  (void) state;
+  assert_ok (put_byte (g.a, at (&g, 10 * B), 'd', 10));
+  assert_int_equal (g.v->rd->durable[at (&g, 10 * B)], 0);
+  append_frame (&g, g.a, 1);
+  assert_int_equal (g.v->rd->durable[at (&g, 10 * B)], 'd');
+  assert_int_equal (g.v->rd->durable[at (&g, 0)], 'B');
+  stop_guard (&g);
+}
+
 /* A page of several blocks, with a frame in each, the rest of it zero. */
 static void
 several_frames_in_one_request (void **state)
@@ -243,18 +255,7 @@ several_frames_in_one_request (void **state)
 static uint64_t
 exposed (struct guarded *g)
 {
-  char text[16384], *p;
-  struct service_client *c = service_connect (g->v->s, "status", NULL, false);
-  const uint64_t size = service_size (c);
-
-  assert_true (size < sizeof text);
-  assert_ok (service_pread (c, text, size, 0));
-  text[size] = '\0';
-  service_disconnect (c);
-  p = strstr (text, "\"producer\"");
-  p = p ? strstr (p, "\"position\": ") : NULL;
-  assert_non_null (p);
-  return strtoull (p + strlen ("\"position\": "), NULL, 10);
+  return status_number (g, "producer", 0, "position");
 }
 
 static void
@@ -300,6 +301,9 @@ frames_in_parts (void **state)
       assert_ok (publish (&g, g.a, g.tail, g.chain));
     assert_int_equal (exposed (&g), g.tail);
     assert_items (&g, 2);
+    for (k = 0; k < F2_HEADER + m.f.length; k += 4)
+      assert_memory_equal (g.v->rd->durable + at (&g, m.f.position + k),
+                           m.bytes + k, 4);
     consume_all (&g, g.b);
   }
   stop_guard (&g);
@@ -329,6 +333,26 @@ parts_that_make_no_frame (void **state)
   assert_ok (put_part (&g, g.a, &m, 1024, m.size));
   assert_ok (put_part (&g, g.a, &m, 0, 1024));
   assert_int_equal (exposed (&g), g.tail);
+  /* Not as many as the header says. */
+  make_frame (&g, &m, 2, 900, true);
+  m.f.items = 3;
+  seal (&g, &m);
+  assert_ok (put_part (&g, g.a, &m, 1024, m.size));
+  assert_ok (put_part (&g, g.a, &m, 0, 1024));
+  assert_int_equal (exposed (&g), g.tail);
+  /* Of an epoch that was over before it was whole. */
+  assert_ok (service_trim (g.a, 4 * B, at (&g, g.tail), 0));
+  make_frame (&g, &m, 2, 900, true);
+  assert_ok (put_part (&g, g.a, &m, 0, 1024));
+  assert_ok (claim (&g, g.a, F2_PRODUCER));
+  assert_ok (put_part (&g, g.a, &m, 1024, m.size));
+  assert_int_equal (exposed (&g), g.tail);
+  assert_ok (service_trim (g.a, 4 * B, at (&g, g.tail), 0));
+  make_frame (&g, &m, 2, 900, true);
+  assert_ok (put_part (&g, g.a, &m, 1024, m.size));
+  assert_ok (detach (&g, g.a, F2_PRODUCER));
+  assert_refused (g.v, EINVAL, put_part (&g, g.a, &m, 0, 1024));
+  assert_ok (claim (&g, g.a, F2_PRODUCER));
   /* Of the wrong chain: the header is refused, whenever it comes. */
   make_frame (&g, &m, 1, 2000, true);
   m.f.chain ^= 1;
@@ -583,6 +607,114 @@ a_damaged_tail (void **state)
   served_free (g.v);
 }
 
+/* What a server finds that others wrote to the device. */
+static void
+what_is_found_behind_the_last_record (void **state)
+{
+  const struct made empty = { .size = 0 };
+  struct guarded g = start_claimed ();
+  struct f2_record r;
+  struct made m = empty, n = empty;
+  unsigned i;
+
+  (void) state;
+  /* Many frames, and no record: what was published is overwritten. */
+  for (i = 0; i < 20; ++i) {
+    append_frame (&g, g.a, 2);
+    consume_all (&g, g.b);
+  }
+  append_frame (&g, g.a, 2);
+  restart (&g);
+  assert_int_equal (exposed (&g), g.tail);
+  append_frame (&g, g.a, 2);
+
+  /* One that would not fit: the server lets none in. */
+  append_frame (&g, g.a, 4);
+  append_frame (&g, g.a, 4);
+  make_frame (&g, &m, 1, 5 * B - F2_HEADER - 4, true);
+  poke_stream (g.v->rd, g.tail, m.bytes, 4 * B);
+  restart (&g);
+  assert_int_equal (exposed (&g), g.tail);
+  assert_int_equal (g.v->errors, 0);
+  consume_all (&g, g.b);
+
+  /* Exposed behind what is staged. */
+  make_frame (&g, &m, 1, 10, false);
+  assert_ok (put_frame (&g, g.a, &m));
+  i = g.tail;
+  pass (&g, &m);
+  make_frame (&g, &n, 1, 10, true);
+  poke_stream (g.v->rd, g.tail, n.bytes, n.size);
+  restart (&g);
+  assert_log (g.v, "damaged", "");
+  assert_int_equal (exposed (&g), i);
+  memset (n.bytes, 0, n.size);
+  poke_stream (g.v->rd, g.tail, n.bytes, n.size);
+  restart (&g);
+  assert_ok (publish (&g, g.a, g.tail, g.chain));
+
+  /* Late: exposed by a producer that had been replaced. */
+  make_frame (&g, &m, 1, 10, true);
+  m.f.epoch--;
+  seal (&g, &m);
+  poke_stream (g.v->rd, g.tail, m.bytes, m.size);
+  forget_log (g.v);
+  restart (&g);
+  assert_log (g.v, "damaged", "");
+  assert_int_equal (exposed (&g), g.tail);
+  assert_refused (g.v, EINVAL, claim (&g, g.a, F2_PRODUCER));
+  get_record (g.v->rd, F2_PRODUCER, &r);
+  r.flags |= F2_CLEAN;
+  set_record (g.v->rd, F2_PRODUCER, &r);
+  forget_log (g.v);
+  restart (&g);
+  assert_int_equal (g.v->errors, 0);
+  assert_ok (claim (&g, g.a, F2_PRODUCER));
+
+  /* A consumer that was behind it. */
+  consume_all (&g, g.b);
+  append_frame (&g, g.a, 2);
+  get_record (g.v->rd, F2_CONSUMER, &r);
+  r.position = r.frame + 100;
+  set_record (g.v->rd, F2_CONSUMER, &r);
+  g.tail -= 2 * B;
+  damage_stream (g.v->rd, g.tail);
+  restart (&g);
+  assert_log (g.v, "damaged", "");
+  service_disconnect (g.a);
+  service_disconnect (g.b);
+  served_free (g.v);
+}
+
+/* By hand: what is behind damage has the right chain. */
+static void
+behind_damage (void **state)
+{
+  struct guarded g = start_claimed ();
+  uint32_t chain[3];
+  unsigned i;
+
+  (void) state;
+  for (i = 0; i < 3; ++i) {
+    append_frame (&g, g.a, 1);
+    chain[i] = g.chain;
+  }
+  assert_ok (publish (&g, g.a, g.tail, g.chain));
+  append_frame (&g, g.a, 1);
+  assert_ok (claim (&g, g.b, F2_CONSUMER));
+  damage (g.v->rd, at (&g, 10));
+  assert_refused (g.v, EINVAL, consume_to (&g, g.b, 0, 2 * B, chain[0],
+                                           2 * B));
+  assert_refused (g.v, EINVAL, consume_to (&g, g.b, 0, 3 * B, chain[1],
+                                           3 * B));
+  assert_refused (g.v, EINVAL, consume_to (&g, g.b, 0, 4 * B, chain[2],
+                                           4 * B));
+  assert_ok (consume_to (&g, g.b, 0, 2 * B, chain[1], 2 * B));
+  damage (g.v->rd, at (&g, 2 * B + 10));
+  assert_ok (consume_to (&g, g.b, 0, 3 * B, chain[2], 3 * B));
+  stop_guard (&g);
+}
+
 /* A consumer that goes on behind damage may do so. */
 static void
 salvage_is_let_in (void **state)
@@ -625,6 +757,7 @@ main (void)
     cmocka_unit_test (a_frame_fits_free_space),
     cmocka_unit_test (no_frame_behind_the_tail),
     cmocka_unit_test (nothing_is_exposed_behind_what_is_staged),
+    cmocka_unit_test (all_that_was_answered_before_a_frame_is_durable),
     cmocka_unit_test (several_frames_in_one_request),
     cmocka_unit_test (frames_in_parts),
     cmocka_unit_test (parts_that_make_no_frame),
@@ -636,6 +769,8 @@ main (void)
     cmocka_unit_test (a_producer_that_was_silent_writes_no_frames),
     cmocka_unit_test (free_space_is_a_hole),
     cmocka_unit_test (a_damaged_tail),
+    cmocka_unit_test (what_is_found_behind_the_last_record),
+    cmocka_unit_test (behind_damage),
     cmocka_unit_test (salvage_is_let_in),
   };
 

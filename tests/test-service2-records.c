@@ -38,6 +38,8 @@ what_is_no_part_of_the_ring_stays (void **state)
   assert_refused (g.v, EINVAL, put_byte (g.a, 2 * F2_SLOT + 512, 1, 1));
   assert_refused (g.v, EINVAL, put_byte (g.a, 3 * F2_SLOT - 1, 1, 1));
   assert_ok (service_zero (g.a, F2_SLOT - 512, 2 * F2_SLOT + 512, 0));
+  assert_refused (g.v, EINVAL, service_trim (g.a, 100, 2 * F2_SLOT + 512,
+                                             0));
   assert_refused (g.v, EINVAL, put_byte (g.a, end, 1, 1));
   assert_refused (g.v, EINVAL, put_byte (g.a, end + 99, 1, 1));
   assert_refused (g.v, EINVAL, put_byte (g.a, end + 100, 1, 1));
@@ -46,6 +48,30 @@ what_is_no_part_of_the_ring_stays (void **state)
   assert_ok (put_byte (g.a, end - 1, 1, 1));
   assert_ok (service_zero (g.a, 100, end, 0));
   stop_guard (&g);
+}
+
+/* Blocks that are larger than what lies before the data area. */
+static void
+a_gap_before_the_data_area_stays (void **state)
+{
+  const struct record_options o = { .size = 4 * 65536, .sector_size = 1 };
+  const struct blkring_create_options create = { .block_size = 65536 };
+  struct record_device *rd = record_device_new (&o);
+  struct served *v;
+  struct service_client *c;
+
+  (void) state;
+  assert_ok (blkring_create (rd->device, &create));
+  v = served_on (rd);
+  c = join (v, "alice");
+  assert_refused (v, EINVAL, put_byte (c, 8 * F2_SLOT, 1, 1));
+  assert_refused (v, EINVAL, put_byte (c, 65535, 1, 1));
+  assert_refused (v, EINVAL, put_byte (c, 65535, 1, 2));
+  assert_refused (v, EINVAL, service_trim (c, 1, 65535, 0));
+  assert_ok (service_zero (c, 65536 - 8 * F2_SLOT, 8 * F2_SLOT, 0));
+  assert_ok (put_byte (c, 65536, 1, 1));
+  service_disconnect (c);
+  served_free (v);
 }
 
 /* Garbage that a slot holds behind its record can become zero. */
@@ -188,12 +214,14 @@ several_records_at_once (void **state)
 
   /* More than four. */
   g = start_guard_of (5);
+  assert_ok (service_pread (g.a, slots, sizeof slots, 2 * F2_SLOT));
   for (k = F2_CONSUMER; k < F2_CONSUMER + 5; ++k) {
     r = new_claim (&g, k);
     f2_encode_record (slots + 2 * k * F2_SLOT, g.ring.uuid, k, &r);
   }
   assert_refused (g.v, EINVAL, put_bytes (g.a, 6 * F2_SLOT,
                                           slots + 4 * F2_SLOT, 10 * F2_SLOT));
+  assert_ok (put_bytes (g.a, 6 * F2_SLOT, slots + 4 * F2_SLOT, 8 * F2_SLOT));
   stop_guard (&g);
 }
 
@@ -203,7 +231,7 @@ static void
 an_epoch_is_raised_while_nobody_owns_the_side (void **state)
 {
   struct guarded g = start_guard ();
-  struct f2_record r;
+  struct f2_record r, stale;
 
   (void) state;
   assert_ok (claim (&g, g.a, F2_PRODUCER));
@@ -225,7 +253,9 @@ an_epoch_is_raised_while_nobody_owns_the_side (void **state)
   g.v->now += 10 * SECOND - 1;
   assert_refused (g.v, EPERM, claim (&g, g.a, F2_PRODUCER));
   g.v->now += 1;
+  stale = next_record (&g, F2_PRODUCER);
   assert_ok (claim (&g, g.a, F2_PRODUCER));
+  assert_refused (g.v, EPERM, put_record (&g, g.b, F2_PRODUCER, &stale));
   assert_refused (g.v, EPERM, claim (&g, g.b, F2_PRODUCER));
   r = next_record (&g, F2_PRODUCER);
   assert_refused (g.v, EPERM, put_record (&g, g.b, F2_PRODUCER, &r));
@@ -431,6 +461,46 @@ the_consumer_goes_from_item_to_item (void **state)
   stop_guard (&g);
 }
 
+/* Items and bytes that were consumed, whatever the steps. */
+static void
+items_are_counted (void **state)
+{
+  uint32_t chain[3];
+  struct guarded g = start_filled (1, chain);
+  struct made m;
+
+  (void) state;
+#define COUNTS(side, n, bytes_) \
+  do { \
+    assert_int_equal (status_number (&g, side, 0, "items"), n); \
+    assert_int_equal (status_number (&g, side, 0, "bytes"), bytes_); \
+  } while (0)
+  COUNTS ("producer", 5, 4 * B);
+  assert_ok (claim (&g, g.b, F2_CONSUMER));
+  COUNTS ("consumers", 0, 0);
+  assert_ok (consume_to (&g, g.b, 0, 0, 0, 64 + 104));
+  COUNTS ("consumers", 1, 64 + 104);
+  assert_ok (consume_to (&g, g.b, 0, 0, 0, 64 + 208));
+  COUNTS ("consumers", 2, 64 + 208);
+  assert_ok (consume_to (&g, g.b, 0, 3 * B, chain[1], 3 * B));
+  COUNTS ("consumers", 4, 3 * B);
+  /* What is staged counts when it is exposed. */
+  make_frame (&g, &m, 3, 10, false);
+  assert_ok (put_frame (&g, g.a, &m));
+  pass (&g, &m);
+  COUNTS ("producer", 5, 4 * B);
+  assert_ok (publish (&g, g.a, g.tail, g.chain));
+  COUNTS ("producer", 8, 5 * B);
+  assert_ok (consume_to (&g, g.b, 0, 4 * B, chain[2], 4 * B + 64 + 16));
+  COUNTS ("consumers", 6, 4 * B + 64 + 16);
+  /* Begun in the middle of a frame. */
+  restart (&g);
+  COUNTS ("consumers", 0, 0);
+  assert_ok (consume_to (&g, g.b, 0, g.tail, g.chain, g.tail));
+  COUNTS ("consumers", 2, B - 64 - 16);
+  stop_guard (&g);
+}
+
 static void
 several_consumers (void **state)
 {
@@ -497,17 +567,36 @@ consumers_are_enabled_while_all_rest (void **state)
   assert_ok (claim (&g, g.b, F2_CONSUMER + 1));
   assert_refused (g.v, EINVAL, consume_to (&g, g.b, 1, B, chain[0], B));
   assert_ok (detach (&g, g.b, F2_CONSUMER + 1));
+  r = next_record (&g, F2_CONSUMER + 1);
+  r.epoch++;
+  r.sequence = 1;
+  r.flags |= F2_ENABLED;
+  r.position = r.frame = 3 * B;
+  r.chain = chain[1];
+  assert_refused (g.v, EINVAL, put_record (&g, g.b, F2_CONSUMER + 1, &r));
+  r = next_record (&g, F2_CONSUMER + 1);
+  r.flags |= F2_ENABLED;
+  r.position = 3 * B + 4;
+  r.frame = 3 * B;
+  r.chain = chain[1];
+  assert_refused (g.v, EINVAL, put_record (&g, g.b, F2_CONSUMER + 1, &r));
   /* It begins with what is published. */
   assert_refused (g.v, EINVAL, enable (&g, g.b, 1, true, 4 * B, chain[2]));
   assert_refused (g.v, EINVAL, enable (&g, g.b, 1, true, B, chain[0]));
   assert_refused (g.v, EINVAL, enable (&g, g.b, 1, true, 3 * B, chain[0]));
   assert_ok (enable (&g, g.b, 1, true, 3 * B, chain[1]));
   /* … or with the others, where those are ahead. */
+  r = next_record (&g, F2_CONSUMER + 1);
+  r.flags &= ~F2_ENABLED;
+  r.position = r.frame = 0;
+  assert_refused (g.v, EINVAL, put_record (&g, g.b, F2_CONSUMER + 1, &r));
   assert_ok (enable (&g, g.b, 1, false, 0, 0));
   assert_ok (claim (&g, g.a, F2_CONSUMER));
   assert_ok (consume_to (&g, g.a, 0, 4 * B, chain[2], 4 * B));
   assert_refused (g.v, EINVAL, enable (&g, g.b, 1, true, 3 * B, chain[1]));
+  assert_refused (g.v, EINVAL, enable (&g, g.b, 1, true, 4 * B, chain[1]));
   assert_ok (enable (&g, g.b, 1, true, 4 * B, chain[2]));
+  assert_int_equal (status_number (&g, "consumers", 1, "bytes"), 0);
   stop_guard (&g);
 }
 
@@ -556,6 +645,7 @@ main (void)
   const struct CMUnitTest tests[] = {
     cmocka_unit_test (the_superblock_stays),
     cmocka_unit_test (what_is_no_part_of_the_ring_stays),
+    cmocka_unit_test (a_gap_before_the_data_area_stays),
     cmocka_unit_test (a_writer_of_large_sectors_clears_the_slot),
     cmocka_unit_test (a_record_is_whole),
     cmocka_unit_test (a_record_is_the_next_one),
@@ -567,6 +657,7 @@ main (void)
     cmocka_unit_test (a_claim_says_where_the_stream_ends),
     cmocka_unit_test (the_producer_publishes_what_was_written),
     cmocka_unit_test (the_consumer_goes_from_item_to_item),
+    cmocka_unit_test (items_are_counted),
     cmocka_unit_test (several_consumers),
     cmocka_unit_test (consumers_are_enabled_while_all_rest),
     cmocka_unit_test (requests_follow_the_protocol),

@@ -78,7 +78,7 @@ is_late (const struct f2_record *p, const struct f2_frame *f)
 struct tail {
   uint64_t exposed, tail;
   uint32_t exposed_chain, tail_chain;
-  uint64_t items, staged_items; /* 'items': of the exposed from 'known' on */
+  uint64_t items;            /* of the exposed ones from 'known' on */
   bool late;                 /* an exposed one that is late ends it */
 };
 
@@ -107,10 +107,8 @@ walk_tail (struct service *s, uint64_t known, struct tail *t)
      * exposed behind it. */
     if (exposed ? at != t->exposed : (p->flags & F2_CLEAN) != 0)
       break;
-    if (exposed)
-      t->items += at >= known ? f.items : 0;
-    else
-      t->staged_items += f.items;
+    if (exposed && at >= known)
+      t->items += f.items;
     at += f2_frame_size (&s->ring, f.length);
     chain = f.crc;
     if (exposed) {
@@ -161,7 +159,6 @@ guard2_find_tail (struct service *s)
   f->exposed_chain = t.exposed_chain;
   f->tail = f->padding = t.tail;
   f->tail_chain = t.tail_chain;
-  f->staged_items = t.staged_items;
   /* Counts are since the service began. */
   if (f->known) {
     s->pushed.items += t.items;
@@ -183,7 +180,7 @@ struct cursor {
   uint32_t chain, exposed_chain;
   uint64_t epoch;
   bool clean;
-  uint64_t items, exposed_items;
+  uint64_t items;            /* that are exposed */
   uint64_t padding;
   unsigned nr;
 };
@@ -201,7 +198,6 @@ get_cursor (const struct service *s, struct cursor *c)
   c->exposed_chain = s->f2.exposed_chain;
   c->epoch = p->frame_epoch;
   c->clean = p->flags & F2_CLEAN;
-  c->items = s->f2.staged_items;
 }
 
 /* The header of the frame at the tail. */
@@ -248,10 +244,8 @@ pass_frame (const struct service *s, struct cursor *c,
   if (f->flags & F2_PUBLISHED) {
     c->exposed = c->tail;
     c->exposed_chain = c->chain;
-    c->exposed_items += f->items;
-  }
-  else
     c->items += f->items;
+  }
 }
 
 /* A whole frame in the request. */
@@ -351,7 +345,7 @@ guard2_check_frames (struct request *rq)
   rq->frames = (struct frames) {
     .nr = c.nr, .tail = c.tail, .exposed = c.exposed, .chain = c.chain,
     .exposed_chain = c.exposed_chain, .items = c.items,
-    .exposed_items = c.exposed_items, .padding = c.padding,
+    .padding = c.padding,
   };
   return r;
 }
@@ -401,7 +395,6 @@ may_be_frame (const struct request *rq, const struct f2_frame *f)
   return !c.clean && f->epoch == c.epoch && !(f->flags & ~F2_PUBLISHED) &&
     f2_frame_size (&s->ring, f->length) <= c.end - c.tail &&
     !(f->flags & F2_PUBLISHED && c.tail != c.exposed) &&
-    s->guard->state (s) != BLKRING_SUSPENDED &&
     service_may_own (rq->client, SIDE_PRODUCER);
 }
 
@@ -435,11 +428,10 @@ finish_one (struct request *rq)
     return 0;
   pass_frame (s, &c, &f);
   if (c.exposed > s->f2.exposed)
-    guard2_expose (s, c.exposed, c.exposed_chain, c.exposed_items);
+    guard2_expose (s, c.exposed, c.exposed_chain, c.items);
   s->f2.tail = c.tail;
   s->f2.padding = c.padding;
   s->f2.tail_chain = c.chain;
-  s->f2.staged_items = c.items;
   guard2_set_live (s);
   intervals_remove (&s->written, 0, s->live_end);
   return 1;

@@ -99,9 +99,6 @@ check_content (struct request *rq, struct unit *u, unsigned slot)
                    "repair the ring");
   u->kind = slot / 2 - 1;
   u->copy = slot % 2;
-  if (u > rq->units && !u[-1].unchanged && u[-1].kind == u->kind)
-    return refuse (rq, EINVAL, "both copies of a record at once: one must be "
-                   "valid when the power goes");
   u->side = u->kind == F2_PRODUCER ? SIDE_PRODUCER
     : SIDE_CONSUMER + u->kind - F2_CONSUMER;
   if (!f2_decode_record (u->content, s->ring.uuid, u->kind, &u->record))
@@ -186,15 +183,12 @@ commit_producer (struct service *s, const struct unit *u)
 {
   struct state2 *f = &s->f2;
 
-  if (u->record.position > f->exposed) {
-    f->staged_items -= u->items;
+  if (u->record.position > f->exposed)
     guard2_expose (s, u->record.position, u->record.chain, u->items);
-  }
   /* What is staged will not be exposed any more. */
   if (u->new_frames || u->record.flags & F2_CLEAN) {
     f->tail = f->padding = f->exposed;
     f->tail_chain = f->exposed_chain;
-    f->staged_items = 0;
   }
 }
 
@@ -225,7 +219,6 @@ guard2_commit_unit (struct request *rq, const struct unit *u)
     commit_consumer (s, u);
   rs->record[u->kind] = u->record;
   rs->copy[u->kind] = u->copy;
-  rs->damaged[u->kind] = false;
   guard2_set_live (s);
   /* Who has detached owns nothing any more. */
   if (u->owns && u->record.flags & F2_CLEAN &&
@@ -244,11 +237,10 @@ guard2_commit_data (struct request *rq)
   if (n->nr == 0)
     return;
   if (n->exposed > f->exposed)
-    guard2_expose (s, n->exposed, n->exposed_chain, n->exposed_items);
+    guard2_expose (s, n->exposed, n->exposed_chain, n->items);
   f->tail = n->tail;
   f->padding = n->padding;
   f->tail_chain = n->chain;
-  f->staged_items = n->items;
   guard2_set_live (s);
   intervals_remove (&s->written, 0, s->live_end);
 }

@@ -106,7 +106,7 @@ struct frames {
   unsigned nr;
   uint64_t tail, exposed;
   uint32_t chain, exposed_chain;
-  uint64_t items, exposed_items;
+  uint64_t items;            /* that are exposed */
   uint64_t padding;
 };
 
@@ -150,7 +150,6 @@ struct state2 {
   struct f2_records records;
   uint64_t exposed, tail;    /* between them: staged */
   uint32_t exposed_chain, tail_chain;
-  uint64_t staged_items;
   uint64_t padding;          /* where the items of the last frame end */
   uint64_t index[F2_MAX_CONSUMERS]; /* items of the frame before its
                                 position */
