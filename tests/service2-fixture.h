@@ -24,11 +24,11 @@ struct guarded {
 };
 
 static inline struct guarded
-start_guard_of (unsigned consumers)
+start_guard_on (unsigned consumers, unsigned flags)
 {
   const uint64_t data = f2_record_offset (F2_CONSUMER + consumers, 0);
   const struct record_options o = { .size = data + AREA + 100,
-                                    .sector_size = 1 };
+                                    .sector_size = 1, .flags = flags };
   const struct blkring_create_options create = {
     .flags = BLKRING_CREATE_FORCE, .format = 2, .block_size = B,
     .consumers = consumers, .largest_frame = LARGEST_FRAME,
@@ -41,6 +41,12 @@ start_guard_of (unsigned consumers)
   g.a = join (g.v, "alice");
   g.b = join (g.v, "bob");
   return g;
+}
+
+static inline struct guarded
+start_guard_of (unsigned consumers)
+{
+  return start_guard_on (consumers, 0);
 }
 
 static inline struct guarded

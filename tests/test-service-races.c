@@ -319,7 +319,7 @@ an_owner_that_waits_for_the_device_is_not_silent (void **state)
 static void
 a_flush_covers_what_was_answered_before_it (void **state)
 {
-  struct served *v = serve_gated (new_format1 (0));
+  struct served *v = serve_gated (new_format1 (BLKRING_DEVICE_FUA));
   struct service_client *a = join (v, "alice"), *b = join (v, "bob");
   unsigned char sector[S];
   struct job pointer;
@@ -333,7 +333,7 @@ a_flush_covers_what_was_answered_before_it (void **state)
   assert_ok (put_bytes (a, DATA + 512, "later", 5));
   release ();
   end_job (&pointer, 0);
-  assert_int_equal (v->rd->pending[0].length, 5);
+  assert_int_equal (v->rd->nr_pending, 1);
   assert_ok (service_flush (b));
   assert_memory_equal (v->rd->durable + DATA + 512, "later", 5);
   service_disconnect (a);

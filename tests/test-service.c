@@ -513,6 +513,33 @@ a_careless_producer_of_frames (void **state)
   served_free (v);
 }
 
+/* A pointer that is written once more, with FUA, is durable then. */
+static void
+a_repeated_write_is_durable (void **state)
+{
+  struct served *v = served_new (new_format1 (512, BLKRING_DEVICE_FUA));
+  const struct f1_pointer at_8 = { 8, false };
+  unsigned char sector[S];
+  struct service_client *c;
+
+  (void) state;
+  v->options.sync = false;
+  serve (v);
+  c = join (v, "alice");
+  assert_ok (put_bytes (c, DATA, "\4\0\0\0abcd", 8));
+  assert_ok (put_producer (c, 8));
+  assert_int_equal (durable_producer (v), 0);
+  f1_encode_pointer (sector, S, SIDE_PRODUCER, &at_8, "q", "c");
+  assert_ok (service_pwrite (c, sector, S, S, SERVICE_FLAG_FUA));
+  assert_int_equal (durable_producer (v), 8);
+  assert_int_equal (v->rd->durable[DATA + 4], 'a');
+  assert_ok (put_bytes (c, DATA + 8, "x", 1));
+  assert_ok (service_trim (c, 1024, DATA + 512, SERVICE_FLAG_FUA));
+  assert_int_equal (v->rd->durable[DATA + 8], 'x');
+  service_disconnect (c);
+  served_free (v);
+}
+
 /* What the server adds to the requests of a client that does it right. */
 static void
 what_the_guard_costs (void **state)
@@ -859,11 +886,50 @@ without_the_guard_anything_goes (void **state)
   assert_false (service_can (a, SERVICE_CAN_EXTENTS));
   o = get_status (v);
   assert_true (json_is_false (json_object_get (o, "guard")));
+  assert_int_equal (number (o, "producer", "position"), 0);
   json_decref (o);
   assert_ok (put_byte (a, 0, 0, 512));
   assert_ok (service_trim (a, 512, 0, 0));
   service_disconnect (a);
   service_disconnect (b);
+  served_free (v);
+}
+
+/* What belongs to a stopped server is told so. */
+static void
+create_erase_and_repair_are_refused (void **state)
+{
+  const struct blkring_create_options force = {
+    .flags = BLKRING_CREATE_FORCE, .format = *(unsigned *) *state,
+  };
+  struct served *v = served_on (force.format == 1 ? new_format1 (512, 0)
+                                : new_format2 (0));
+  const unsigned char *before = copy_content (v);
+  blkring_device *d = connect_device (v, "administrator");
+  blkring_producer *p;
+
+  assert_fails (EINVAL, blkring_create (d, &force));
+  assert_log (v, "administrator", "stop the server");
+  forget_log (v);
+  assert_fails (EINVAL, blkring_erase (d, NULL, 0, NULL, NULL));
+  assert_log (v, "administrator", "stop the server");
+  assert_memory_equal (before, v->rd->content, v->rd->allocated);
+  free ((void *) before);
+  if (force.format == 2) {
+    p = blkring_producer_attach (d, NULL);
+    assert_ok (blkring_producer_push (p, "staged", 6, NULL));
+    forget_log (v);
+    /* Its connection ends, and it is gone. */
+    record_device_fail (v->rd, RECORD_WRITE, 0, EIO);
+    blkring_producer_free (p);
+    blkring_device_close (d);
+    forget_log (v);
+    d = connect_device (v, "administrator");
+    assert_fails (EINVAL, blkring_repair (d, NULL, BLKRING_REPAIR_LEAKS, NULL,
+                                          NULL));
+    assert_log (v, "administrator", "when the server is stopped");
+  }
+  blkring_device_close (d);
   served_free (v);
 }
 
@@ -893,7 +959,7 @@ int
 main (void)
 {
   static uint32_t sectors[] = { 1, 512, 4096 };
-  static unsigned fua = BLKRING_DEVICE_FUA, flush;
+  static unsigned fua = BLKRING_DEVICE_FUA, flush, one = 1, two = 2;
   const struct CMUnitTest tests[] = {
     cmocka_unit_test (the_views),
     cmocka_unit_test (what_a_view_can),
@@ -913,6 +979,7 @@ main (void)
       a_careless_producer_of_frames, NULL, NULL, &flush },
     { "a careless producer of frames, by FUA",
       a_careless_producer_of_frames, NULL, NULL, &fua },
+    cmocka_unit_test (a_repeated_write_is_durable),
     cmocka_unit_test (what_the_guard_costs),
     cmocka_unit_test (reads_and_pushes_go_on_beside_a_flush),
     cmocka_unit_test (a_flush_that_failed_is_told),
@@ -927,6 +994,10 @@ main (void)
     cmocka_unit_test (zero_and_trim_of_the_device),
     cmocka_unit_test (extents_are_clipped),
     cmocka_unit_test (without_the_guard_anything_goes),
+    { "create, erase and repair are refused, format 1",
+      create_erase_and_repair_are_refused, NULL, NULL, &one },
+    { "create, erase and repair are refused, format 2",
+      create_erase_and_repair_are_refused, NULL, NULL, &two },
     cmocka_unit_test (a_vandal_does_not_fill_the_log),
   };
 

@@ -19,9 +19,10 @@ struct guarded {
 };
 
 static struct guarded
-start_guard (void)
+start_guard_on (unsigned flags)
 {
-  const struct record_options o = { .size = 16 * S, .sector_size = 1 };
+  const struct record_options o = { .size = 16 * S, .sector_size = 1,
+                                    .flags = flags };
   struct guarded g = {
     .v = served_on (record_device_new_ring (&o, 512))
   };
@@ -29,6 +30,12 @@ start_guard (void)
   g.a = join (g.v, "alice");
   g.b = join (g.v, "bob");
   return g;
+}
+
+static struct guarded
+start_guard (void)
+{
+  return start_guard_on (0);
 }
 
 static void
@@ -210,7 +217,7 @@ is_durable (struct guarded *g, uint64_t position, int byte)
 static void
 what_was_written_before_a_pointer_is_durable (void **state)
 {
-  struct guarded g = start_guard ();
+  struct guarded g = start_guard_on (BLKRING_DEVICE_FUA);
 
   (void) state;
   assert_ok (put_item (g.a, 0, 100));

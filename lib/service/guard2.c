@@ -43,14 +43,13 @@ guard2_forget (struct service *s)
   f2_records_free (&s->f2.records);
 }
 
-/* The two copies of a record are one. */
+/* The two copies of a record are one: whoever writes one of them has all up
+ * to the end of the second. */
 static void
 guard2_exclusive (const struct service *s, uint64_t *start, uint64_t *end)
 {
   const uint64_t pair = 2 * F2_SLOT;
 
-  if (*start < s->meta_size)
-    *start = round_down (*start, pair);
   if (*end <= s->meta_size)
     *end = round_up (*end, pair);
   else if (*end > s->ring.data_offset &&

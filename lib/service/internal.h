@@ -44,6 +44,7 @@ struct service_client {
   struct service *service;
   struct service_client *next;
   uint64_t id;               /* never used again */
+  const struct service_view *export;
   const struct view *view;
   char peer[129];
   bool read_only;
@@ -64,7 +65,6 @@ struct service_client {
 
 /* How a view answers.  A member that is NULL cannot be done. */
 struct view {
-  const char *name, *description;
   uint64_t (*size) (const struct service *s);
   int (*pread) (struct service_client *c, void *buf, uint64_t count,
                 uint64_t offset);
@@ -168,7 +168,6 @@ struct service {
   uint64_t size;
   uint64_t unit;             /* granularity of what reads as zeros */
   bool read_only, locked;
-  const char *off_reason;
 
   pthread_mutex_t lock;
   pthread_cond_t changed;    /* something left the flight */
@@ -304,8 +303,8 @@ extern const unsigned char *window_at (struct window *w, uint64_t at,
                                        uint64_t last_step);
 
 /* requests.c */
-/* Read metadata and state again, if somebody set s->unknown.  With the lock
- * held, and nobody in flight. */
+/* Read metadata and state again; with the lock held, and nobody in
+ * flight. */
 extern int service_learn_again (struct service *s);
 extern int service_do_request (struct request *rq);
 extern int ring_view_pread (struct service_client *c, void *buf,

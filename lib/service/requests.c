@@ -20,13 +20,17 @@
 int
 service_learn_again (struct service *s)
 {
-  if (!s->unknown)
-    return 0;
-  if (device_pread (s->device, s->meta, s->meta_size, 0) == -1 ||
-      s->guard->learn (s) == -1)
+  if (device_pread (s->device, s->meta, s->meta_size, 0) == -1)
     return -1;
-  s->unknown = false;
-  return 0;
+  return s->guard->learn (s);
+}
+
+/* To learn the state anew nobody may be writing. */
+static bool
+is_quiet (const struct service *s)
+{
+  return s->in_flight == NULL &&
+    !(s->guard == &guard2 && s->f2.committing);
 }
 
 static bool
@@ -58,9 +62,8 @@ must_wait (const struct service *s, const struct request *rq)
 {
   const struct request *other;
 
-  /* To learn the state anew nobody may be writing. */
   if (s->unknown && s->guard)
-    return s->in_flight != NULL || (s->guard == &guard2 && s->f2.committing);
+    return !is_quiet (s);
   for (other = s->in_flight; other; other = other->next)
     if (overlaps (other, rq->start, rq->end))
       return true;
@@ -79,8 +82,11 @@ begin (struct request *rq)
     s->guard->exclusive (s, &rq->start, &rq->end);
   while (must_wait (s, rq))
     pthread_cond_wait (&s->changed, &s->lock);
-  if (s->guard && service_learn_again (s) == -1)
-    return -1;
+  if (s->unknown && s->guard) {
+    if (service_learn_again (s) == -1)
+      return -1;
+    s->unknown = false;
+  }
   rq->next = s->in_flight;
   s->in_flight = rq;
   return 0;
@@ -220,6 +226,14 @@ take_sides (struct request *rq)
   return 0;
 }
 
+static bool
+wrote (const struct request *rq)
+{
+  return rq->nr_units > 0 ||
+    (rq->data_start < rq->data_end && !rq->keep_data &&
+     rq->kind != REQUEST_TRIM);
+}
+
 static int
 guarded (struct request *rq)
 {
@@ -230,7 +244,8 @@ guarded (struct request *rq)
     return -1;
   if (write_data (rq) == -1 || write_units (rq) == -1)
     return -1;
-  if (rq->flags & SERVICE_FLAG_FUA && rq->kind == REQUEST_TRIM)
+  /* What did not change was not written, and may not be durable yet. */
+  if (rq->flags & SERVICE_FLAG_FUA && !wrote (rq))
     return service_sync (s);
   return 0;
 }
@@ -275,6 +290,13 @@ service_do_request (struct request *rq)
       r = -1;
     else if (r == -1)
       restore_error (&error);
+    /* For readers; who writes next looks once more, since what failed may
+     * arrive late. */
+    if (s->unknown && s->guard && is_quiet (s)) {
+      save_error (&error);
+      service_learn_again (s);
+      restore_error (&error);
+    }
   }
   pthread_mutex_unlock (&s->lock);
   return r;

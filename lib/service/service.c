@@ -156,8 +156,13 @@ open_locked (struct service *s)
   if (find_ring (s) == -1 || lock_device (s) == -1)
     return -1;
   s->read_only |= s->ring.read_only;
-  s->size = s->device->geometry.size;
+  s->size = round_down (s->device->geometry.size,
+                        s->device->geometry.sector_size);
   s->unit = s->ring.sector_size;
+  if (flags & BLKRING_DEVICE_NO_FLUSH && !s->read_only)
+    service_log (s, BLKRING_LOG_INFO, "%s cannot make anything durable: what "
+                 "was acknowledged can be lost with the machine",
+                 blkring_device_name (s->device));
   if (!s->options.guard) {
     service_log (s, BLKRING_LOG_INFO, "%s: the guard is off: any client may "
                  "write anything", blkring_device_name (s->device));
@@ -222,43 +227,40 @@ ring_view_size (const struct service *s)
   return s->size;
 }
 
+/* In the order of 'exports'. */
 static const struct view views[] = {
   {
-    .name = "",
-    .description = "the ring: producers and consumers attach here",
     .size = ring_view_size,
     .pread = ring_view_pread,
     .writable = true,
     .extents = ring_view_extents,
   },
   {
-    .name = "status",
-    .description = "how the ring stands, as JSON",
     .size = status_view_size,
     .pread = status_view_pread,
   },
 };
 
+static const struct service_view exports[] = {
+  { "", "the ring: producers and consumers attach here" },
+  { "status", "how the ring stands, as JSON" },
+  { NULL, NULL },
+};
+
 const struct service_view *
 service_views (void)
 {
-  static const struct service_view list[] = {
-    { "", "the ring: producers and consumers attach here" },
-    { "status", "how the ring stands, as JSON" },
-    { NULL, NULL },
-  };
-
-  return list;
+  return exports;
 }
 
-static const struct view *
+static const struct service_view *
 find_view (const char *name)
 {
-  size_t i;
+  const struct service_view *e;
 
-  for (i = 0; i < sizeof views / sizeof views[0]; ++i)
-    if (strcmp (views[i].name, name) == 0)
-      return &views[i];
+  for (e = exports; e->name; ++e)
+    if (strcmp (e->name, name) == 0)
+      return e;
   return NULL;
 }
 
@@ -266,7 +268,7 @@ const char *
 service_split_name (const char *name, size_t *length)
 {
   const char *slash = strrchr (name, '/');
-  const struct view *v = find_view (slash ? slash + 1 : name);
+  const struct service_view *v = find_view (slash ? slash + 1 : name);
 
   if (v && v->name[0]) {
     *length = slash ? (size_t) (slash - name) : 0;
@@ -294,10 +296,10 @@ struct service_client *
 service_connect (struct service *s, const char *view, const char *peer,
                  bool read_only)
 {
-  const struct view *v = find_view (view);
+  const struct service_view *e = find_view (view);
   struct service_client *c;
 
-  if (v == NULL) {
+  if (e == NULL) {
     set_error (ENOENT, "there is no export \"%s\": the exports are \"\", the "
                "ring, and \"status\"", view);
     return NULL;
@@ -308,9 +310,10 @@ service_connect (struct service *s, const char *view, const char *peer,
     return NULL;
   }
   c->service = s;
-  c->view = v;
+  c->export = e;
+  c->view = &views[e - exports];
   set_peer (c, peer);
-  c->read_only = read_only || s->read_only || !v->writable;
+  c->read_only = read_only || s->read_only || !c->view->writable;
 
   pthread_mutex_lock (&s->lock);
   c->id = ++s->next_id;
@@ -319,7 +322,6 @@ service_connect (struct service *s, const char *view, const char *peer,
   s->clients = c;
   /* Others may write what is served read-only: look again. */
   if (s->read_only && s->guard) {
-    s->unknown = true;
     if (service_learn_again (s) == -1)
       service_log (s, BLKRING_LOG_ERROR, "%s: shown as it was before: %s",
                    blkring_device_name (s->device), blkring_get_error ());
@@ -396,7 +398,7 @@ service_can (const struct service_client *c, enum service_feature feature)
 const char *
 service_description (const struct service_client *c)
 {
-  return c->view->description;
+  return c->export->description;
 }
 
 /*---------------------------------------------------------------------*/

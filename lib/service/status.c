@@ -132,15 +132,16 @@ rejected_to_json (const struct service *s)
   return o;
 }
 
+static const char *const states[] = {
+  [BLKRING_RUNNING] = "running",
+  [BLKRING_SUSPEND_REQUESTED] = "suspend-requested",
+  [BLKRING_SUSPENDED] = "suspended",
+  [BLKRING_RESUME_REQUESTED] = "resume-requested",
+};
+
 static void
 add_ring (const struct service *s, json_t *o)
 {
-  static const char *const states[] = {
-    [BLKRING_RUNNING] = "running",
-    [BLKRING_SUSPEND_REQUESTED] = "suspend-requested",
-    [BLKRING_SUSPENDED] = "suspended",
-    [BLKRING_RESUME_REQUESTED] = "resume-requested",
-  };
   const uint64_t end = s->ring.format->number == 1
     ? s->f1.v.producer.position : s->f2.exposed;
   json_t *consumers = json_array ();
@@ -155,8 +156,22 @@ add_ring (const struct service *s, json_t *o)
   json_object_set_new (o, "consumers", consumers);
 }
 
+/* Without the guard the service follows nothing: what the device says. */
+static void
+add_inspected (json_t *o, const struct blkring_info *info)
+{
+  set_number (o, "used", info->used);
+  set_number (o, "free", info->free);
+  json_object_set_new (o, "state", json_string (states[info->state]));
+  json_object_set_new (o, "producer", json_pack ("{s:I}", "position",
+                                                 (json_int_t) info->producer));
+  json_object_set_new (o, "consumers",
+                       json_pack ("[{s:i, s:I}]", "index", 0, "position",
+                                  (json_int_t) info->consumer));
+}
+
 static json_t *
-service_to_json (const struct service *s)
+service_to_json (const struct service *s, const struct blkring_info *info)
 {
   const struct service_client *c;
   json_t *o = json_object ();
@@ -172,19 +187,20 @@ service_to_json (const struct service *s)
   set_number (o, "capacity", s->ring.capacity);
   set_number (o, "owner-timeout-ms", s->options.owner_timeout / 1000000);
   set_number (o, "connections", clients);
-  /* Without the guard nobody knows how the ring stands. */
   if (s->guard)
     add_ring (s, o);
+  else if (info)
+    add_inspected (o, info);
   json_object_set_new (o, "rejected", rejected_to_json (s));
   return o;
 }
 
 /* NULL on failure. */
 static char *
-render (const struct service *s)
+render (const struct service *s, const struct blkring_info *info)
 {
   const size_t size = status_view_size (s);
-  json_t *o = service_to_json (s);
+  json_t *o = service_to_json (s, info);
   char *text = malloc (size);
   size_t n;
 
@@ -211,12 +227,21 @@ status_view_pread (struct service_client *c, void *buf, uint64_t count,
                    uint64_t offset)
 {
   struct service *s = c->service;
+  struct blkring_info *info = NULL;
   char *text;
   int r = 0;
 
+  if (s->guard == NULL) {
+    info = malloc (sizeof *info);
+    if (info && blkring_inspect (s->device, &(struct blkring_inspect_options) {
+          .flags = BLKRING_INSPECT_POINTERS }, info) == -1) {
+      free (info);
+      info = NULL;
+    }
+  }
   pthread_mutex_lock (&s->lock);
   if (offset == 0 || c->snapshot == NULL) {
-    text = render (s);
+    text = render (s, info);
     if (text) {
       free (c->snapshot);
       c->snapshot = text;
@@ -227,5 +252,6 @@ status_view_pread (struct service_client *c, void *buf, uint64_t count,
   if (r == 0)
     memcpy (buf, c->snapshot + offset, count);
   pthread_mutex_unlock (&s->lock);
+  free (info);
   return r;
 }
