@@ -72,7 +72,7 @@ belongs (const blkring_journal *j, const struct blkring_item *item,
   if (j->nr == 0)
     return true;
   return j->nr < j->batch_items && j->used + item->length <= j->batch_bytes &&
-    blkring_position_compare (item->position, j->single) >= 0;
+    blkring_position_compare (j->items[0].position, j->single) >= 0;
 }
 
 static int
@@ -266,7 +266,8 @@ serve (blkring_journal *j, blkring_position limit)
     pthread_mutex_unlock (&j->lock);
     return GO_ON;
   }
-  set_error (EIO, "items that were stored are not in the ring any more");
+  set_error (EBADMSG, "corrupt: items that were stored before position %"
+             PRIu64 " are not in the ring any more", limit);
   return fail (j);
 }
 

@@ -69,6 +69,8 @@ print <<'END';
 #include <blkring.h>
 
 extern int process (const void *data, size_t length);
+extern int perform (const struct blkring_item *items, size_t nr,
+                    void *opaque);
 END
 my $nr = 0;
 for my $page (@ARGV) {
@@ -87,13 +89,15 @@ for my $page (@ARGV) {
 /* $page */
 #define example example_$nr
 extern int example (blkring_device *device, blkring_producer *producer,
-  blkring_consumer *consumer, const void *item, size_t length,
+  blkring_consumer *consumer, blkring_journal *journal,
+  const void *item, size_t length,
   void *head, size_t head_length, void *body, size_t body_length);
 
 $functions
 int
 example (blkring_device *device, blkring_producer *producer,
-  blkring_consumer *consumer, const void *item, size_t length,
+  blkring_consumer *consumer, blkring_journal *journal,
+  const void *item, size_t length,
   void *head, size_t head_length, void *body, size_t body_length)
 {
   {
