@@ -65,7 +65,9 @@ answered (void *opaque, int *error)
 
   part->error = *error;
   call->pending--;
-  return 1;                  /* libnbd may forget it */
+  /* libnbd may forget it; but not when a send fails, for libnbd 1.14 still
+   * uses then what it has freed, and forgets all with the connection. */
+  return *error != ENOTCONN;
 }
 
 static int64_t

@@ -53,19 +53,43 @@ nbd_log (const struct nbd_device *n, enum blkring_log_level level,
     n->log (n->log_opaque, level, text);
 }
 
+/* What libnbd says in its own words, in a user's. */
+static const char *
+hint (const char *error)
+{
+  static const struct {
+    const char *words, *hint;
+  } hints[] = {
+    { "server requires TLS", "the server wants TLS, as nbds:// asks for it" },
+    { "server refused TLS", "the server has no TLS, as nbd:// goes without" },
+    { "gnutls", "TLS has failed, perhaps for a wrong key or certificate" },
+  };
+  size_t i;
+
+  for (i = 0; i < sizeof hints / sizeof hints[0]; ++i)
+    if (strstr (error, hints[i].words))
+      return hints[i].hint;
+  return NULL;
+}
+
 void
 nbd_last_error (const struct nbd_device *n, char *text, size_t size)
 {
-  const char *error = nbd_get_error (), *uri;
+  const char *error = nbd_get_error (), *uri, *words;
 
   if (error == NULL)
     error = "it is not known why";
+  /* Which of its functions failed is of no use. */
+  if (strncmp (error, "nbd_", 4) == 0 && strstr (error, ": "))
+    error = strstr (error, ": ") + 2;
+  words = hint (error);
   uri = strstr (error, n->uri);
   if (uri)
     snprintf (text, size, "%.*s%s%s", (int) (uri - error), error, n->shown,
               uri + strlen (n->uri));
   else
-    snprintf (text, size, "%s", error);
+    snprintf (text, size, "%s%s%s", words ? words : "", words ? ": " : "",
+              error);
 }
 
 /* LIBNBD_DEBUG=1 asks for these. */

@@ -154,10 +154,18 @@ human_or_json (struct common *common, int argc, char **argv, bool *json)
   return common_arguments (common, argc, argv, 0);
 }
 
+/* It is needed up to the end of the process. */
+static char *shown_name;
+
+static void
+free_shown_name (void)
+{
+  free (shown_name);
+}
+
 int
 common_arguments (struct common *common, int argc, char **argv, int max_more)
 {
-  static char *name;
   const int more = argc - optind - 1;
 
   if (more < 0) {
@@ -174,12 +182,13 @@ common_arguments (struct common *common, int argc, char **argv, int max_more)
     return -1;
   }
   common->ring = argv[optind];
-  /* Kept to the end of the process. */
-  common->name = name = uri_without_password (common->ring);
-  if (name == NULL) {
+  shown_name = uri_without_password (common->ring);
+  if (shown_name == NULL) {
     fprintf (stderr, "blkring-img: out of memory\n");
     return -1;
   }
+  atexit (free_shown_name);
+  common->name = shown_name;
   return more;
 }
 
