@@ -234,11 +234,11 @@ class Ring2:
         area = b"".join(map(padded, items))
         f = {"flags": f2.EXPOSED, "position": self.tail,
              "epoch": self.get(self.PRODUCER)[1]["frame_epoch"],
-             "chain": self.chains[self.tail], "items": len(items),
+             "chain": self.chains[self.tail], "count": len(items),
              "length": len(area), "area_crc": crc32c(self.uuid, area)}
         f.update(changes)
         p = struct.pack("<4sIQQIIQQI8x", b"BRFR", f["flags"], f["position"],
-                        f["epoch"], f["chain"], f["items"], f["length"], 0,
+                        f["epoch"], f["chain"], f["count"], f["length"], 0,
                         f["area_crc"])
         assert len(p) == 60, len(p)
         p += struct.pack("<I", crc32c(self.uuid, p)) + area
