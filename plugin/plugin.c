@@ -274,7 +274,9 @@ CAN (can_flush, SERVICE_CAN_FLUSH, 1)
 CAN (can_fua, SERVICE_CAN_FUA, NBDKIT_FUA_NATIVE)
 CAN (can_trim, SERVICE_CAN_TRIM, 1)
 CAN (can_zero, SERVICE_CAN_ZERO, 1)
-CAN (can_fast_zero, SERVICE_CAN_FAST_ZERO, 1)
+/* Always: where it is not, a client that asks nevertheless meets an assertion
+ * of nbdkit's.  The service fails such a request with ENOTSUP. */
+CAN (can_fast_zero, SERVICE_CAN_ZERO, 1)
 CAN (can_extents, SERVICE_CAN_EXTENTS, 1)
 CAN (can_multi_conn, SERVICE_CAN_MULTI_CONN, 1)
 CAN (can_cache, SERVICE_CAN_CACHE, NBDKIT_CACHE_NATIVE)

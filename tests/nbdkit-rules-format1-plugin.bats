@@ -1,0 +1,1 @@
+nbdkit-rules-format1.bats

@@ -1,0 +1,1 @@
+nbdkit-rules-format2.bats
