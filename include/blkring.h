@@ -5,8 +5,8 @@
  *
  * This header is the whole public interface and can be read as its
  * manual.  The longer texts are in libblkring(3), blkring_device(3),
- * blkring_create(3), blkring_producer(3), blkring_consumer(3) and
- * blkring_inspect(3).
+ * blkring_create(3), blkring_producer(3), blkring_consumer(3),
+ * blkring_inspect(3) and blkring_journal(3).
  *
  * TERMS
  *
@@ -48,6 +48,8 @@
  *   ECONNABORTED the same, and whether the write under way has arrived is
  *                not known: after a push, whether it is in the ring
  *   EINTR        a wait was interrupted by a signal
+ *   ECANCELED    the journal was shut down, or told to stop
+ *   EDEADLK      a journal's perform waits for its own end
  *
  * DURABILITY, in short: when push returns 0 the item is durable; when an
  * advance returns 0 so is the pointer.  After a failed write or flush the
@@ -56,8 +58,8 @@
  * device.  One that finds that another took its side over is poisoned with
  * EBUSY.
  *
- * THREADS: every handle (device, producer, consumer) may be used from
- * several threads at once.  For data returned by pop see there.
+ * THREADS: every handle (device, producer, consumer, journal) may be used
+ * from several threads at once.  For data returned by pop see there.
  *
  * MEMORY: a device needs less than 4 KiB.  A producer holds one write
  * buffer that grows with the largest push, to 4 MiB at most (larger
@@ -604,6 +606,110 @@ extern int blkring_consumer_debug_info (blkring_consumer *consumer,
 
 extern int blkring_consumer_detach (blkring_consumer *consumer);
 extern void blkring_consumer_free (blkring_consumer *consumer);
+
+/*---------------------------------------------------------------------*/
+/* Journal.                                                              */
+
+/* At-least-once execution: what is pushed is performed, in order, also
+ * after a crash.  A journal is both sides of one ring, and a thread that
+ * calls 'perform'. */
+typedef struct blkring_journal blkring_journal;
+
+/* Perform these items, one or more, oldest first.  0: done; they are freed,
+ * durably, before any other is performed.  -1: the same items are tried
+ * again after the retry interval, and those behind them wait.  What they
+ * point to is valid until it returns.  Called by the journal's thread alone.
+ * It must not wait for its own journal: sync and shutdown give it EDEADLK,
+ * and push does what it does with NONBLOCK. */
+typedef int (*blkring_perform_fn) (const struct blkring_item *items,
+                                   size_t nr, void *opaque);
+
+/* What to do about an item that has failed 'attempts' times. */
+enum blkring_verdict {
+  BLKRING_VERDICT_RETRY,     /* go on trying; ask again after the next one */
+  BLKRING_VERDICT_SKIP,      /* free it without it having been performed */
+  BLKRING_VERDICT_STOP,      /* stop the journal; the item stays */
+};
+typedef enum blkring_verdict
+(*blkring_verdict_fn) (const struct blkring_item *item, unsigned attempts,
+                       void *opaque);
+
+#define BLKRING_JOURNAL_CREATE  1 /* make the ring where the device is blank */
+#define BLKRING_JOURNAL_NO_WAIT 2 /* start: do not wait for the replay */
+
+struct blkring_journal_options {
+  unsigned flags;            /* BLKRING_JOURNAL_* */
+  uint32_t retry_interval;   /* milliseconds, 0 = 5000 */
+  uint32_t flush_interval;   /* milliseconds that an item may wait for others
+                                to be performed with it */
+  uint32_t batch_items;      /* at most so many in one call of perform … */
+  uint64_t batch_bytes;      /* … and so many bytes, unless one item has more;
+                                0 = 1024 and 1 MiB */
+  unsigned max_attempts;     /* ask 'verdict' after so many; 0 = never */
+  blkring_verdict_fn verdict;  /* its opaque is that of perform */
+  const struct blkring_create_options *create; /* with CREATE, without FORCE;
+                                NULL = the defaults */
+  const struct blkring_attach_options *attach; /* of both sides; its clock is
+                                the journal's too; NULL = the defaults */
+  uint64_t reserved[8];      /* zero */
+};
+
+/* Become producer and consumer of the ring, and perform what is left in it.
+ * Returns when all of that was performed, or an attempt failed (unless
+ * NO_WAIT).  'options' may be NULL; they are copied.  'device' must stay
+ * open until blkring_journal_free.
+ *
+ * NULL on error: as for blkring_create and for attach, what stopped the
+ * journal during the replay, EINVAL (options). */
+extern blkring_journal *
+blkring_journal_start (blkring_device *device,
+                       const struct blkring_journal_options *options,
+                       blkring_perform_fn perform, void *opaque);
+
+/* Which item a push has stored; of one journal, until it is freed. */
+typedef uint64_t blkring_journal_waiter;
+
+#define BLKRING_JOURNAL_NONBLOCK 1 /* fail where push had to wait */
+
+/* Store an item.  When it returns 0 the item is durable, and will be
+ * performed even if the process dies.  Waits while the ring is full or
+ * suspended.  Pushes of several threads share durable writes.  In *waiter
+ * (may be NULL) what flush and sync take.
+ *
+ * With NONBLOCK: EAGAIN full, ESHUTDOWN suspended.  EMSGSIZE too large;
+ * ECANCELED the journal was shut down, the item is not stored; or what
+ * stopped the journal. */
+extern int blkring_journal_push (blkring_journal *journal,
+                                 const void *item, size_t length,
+                                 unsigned flags,
+                                 blkring_journal_waiter *waiter);
+
+/* End the flush interval for this item and all before it.  Does not wait. */
+extern int blkring_journal_flush (blkring_journal *journal,
+                                  blkring_journal_waiter waiter);
+
+/* Wait until the item has been performed and freed, or skipped.
+ * 'timeout_ms' < 0: no limit.
+ *
+ * ETIMEDOUT; ECANCELED the journal was shut down before; or what stopped
+ * the journal. */
+extern int blkring_journal_sync (blkring_journal *journal,
+                                 blkring_journal_waiter waiter,
+                                 int timeout_ms);
+
+#define BLKRING_JOURNAL_DRAIN 1 /* perform what is left, until an attempt
+                                   fails */
+
+/* Stop: refuse pushes, wake whoever waits, let a perform that runs end,
+ * detach.  Items that were not performed stay in the ring.
+ *
+ * EAGAIN a drain left items; or what had stopped the journal.  It is shut
+ * down in any case but EDEADLK (called by perform) and EINVAL (flags). */
+extern int blkring_journal_shutdown (blkring_journal *journal,
+                                     unsigned flags);
+
+/* Shut down if needed and free.  NULL is allowed. */
+extern void blkring_journal_free (blkring_journal *journal);
 
 /*---------------------------------------------------------------------*/
 /* Looking, without attaching.                                           */

@@ -140,16 +140,6 @@ f2_is_dead (const struct f2_identity *owner, bool shared)
 }
 
 bool
-f2_owner_is_gone (const struct ring *ring, const struct f2_record *r)
-{
-  blkring_device *device = ring->device;
-
-  return r->flags & F2_CLEAN ||
-    f2_is_dead (&r->owner, device->geometry.flags & BLKRING_DEVICE_SHARED) ||
-    (device->ops.guarded && device->ops.guarded (device->opaque) == 1);
-}
-
-bool
 f2_same_write (const struct f2_record *a, const struct f2_record *b)
 {
   return a->epoch == b->epoch && a->sequence == b->sequence &&

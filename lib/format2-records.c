@@ -269,6 +269,16 @@ f2_write_record (const struct ring *ring, struct f2_records *rs,
   return 0;
 }
 
+bool
+f2_owner_is_gone (const struct ring *ring, const struct f2_record *r)
+{
+  blkring_device *device = ring->device;
+
+  return r->flags & F2_CLEAN ||
+    f2_is_dead (&r->owner, device->geometry.flags & BLKRING_DEVICE_SHARED) ||
+    (device->ops.guarded && device->ops.guarded (device->opaque) == 1);
+}
+
 int
 f2_check_owner (const struct ring *ring, const struct f2_record *r,
                 const char *who, bool takeover)

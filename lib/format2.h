@@ -121,10 +121,6 @@ extern void f2_identify (struct f2_identity *me);
  * any more?  For a caller that holds the owner lock; with 'shared' that lock
  * says nothing about another way to the same storage in this process. */
 extern bool f2_is_dead (const struct f2_identity *owner, bool shared);
-/* Can its side be taken at once: has the owner detached, is it known to be
- * dead, or would a server refuse what we write if it were not? */
-extern bool f2_owner_is_gone (const struct ring *ring,
-                              const struct f2_record *r);
 /* One and the same write of a record?  Two that claim it at the same time
  * give it the same epoch and sequence. */
 extern bool f2_same_write (const struct f2_record *a,
@@ -161,6 +157,10 @@ extern int f2_check_records (const struct ring *ring,
 /* The stream ends at 'tail': no consumer can be behind it. */
 extern int f2_check_tail (const struct ring *ring,
                           const struct f2_records *rs, uint64_t tail);
+/* Can its side be taken at once: has the owner detached, is it known to be
+ * dead, or would a server refuse what we write if it were not? */
+extern bool f2_owner_is_gone (const struct ring *ring,
+                              const struct f2_record *r);
 /* May this side be owned?  1: at once; 0: by a takeover; -1, EBUSY with the
  * owner's identity. */
 extern int f2_check_owner (const struct ring *ring, const struct f2_record *r,
