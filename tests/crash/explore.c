@@ -133,7 +133,8 @@ list_alternatives (struct explorer *e, const struct actor *current,
     /* To kill is no matter of turns. */
     if (is_restart (op) ? !preempt && a != current : a->busy || !preempt)
       continue;
-    if (!(e->limits.without >> op & 1) && op_is_possible (w, op))
+    if ((op < OP_TAKE_OVER || e->limits.takeover) &&
+        !(e->limits.without >> op & 1) && op_is_possible (w, op))
       d[n++] = (struct decision) { START, a, op };
   }
   return n;
@@ -179,6 +180,8 @@ run (struct explorer *e)
   w->model = e->model;
   w->now = UINT64_C (1000000000);
   w->problem[0] = w->trail[0] = '\0';
+  w->owner = ACTOR_PRODUCER;
+  w->replacing = false;
   identity_uuid = 1;
   e->operations_left = e->limits.operations;
   e->preemptions_left = e->limits.preemptions;

@@ -25,6 +25,7 @@ struct limits {
   unsigned preemptions;      /* how often somebody is stopped in the middle
                                 of an operation, for another to go on */
   uint64_t runs;             /* from one start; 0 = all */
+  bool takeover;             /* with the operations of a successor */
   uint64_t without;          /* a bit for each operation that is left out */
 };
 

@@ -21,6 +21,8 @@ unsigned identity_uuid;
 
 extern void __wrap_f2_identify (struct f2_identity *me);
 extern bool __wrap_f2_is_dead (const struct f2_identity *owner, bool shared);
+extern bool __wrap_f2_owner_is_gone (const struct ring *ring,
+                                     const struct f2_record *r);
 extern uint64_t __wrap_f2_wall_clock (void);
 extern ssize_t __wrap_getrandom (void *buf, size_t size, unsigned flags);
 
@@ -40,6 +42,13 @@ __wrap_f2_is_dead (const struct f2_identity *owner, bool shared)
   (void) shared;
   return identity_all_dead || owner->pid >= 16 ||
     !identity_alive[owner->pid];
+}
+
+bool
+__wrap_f2_owner_is_gone (const struct ring *ring, const struct f2_record *r)
+{
+  (void) ring;
+  return r->flags & F2_CLEAN || __wrap_f2_is_dead (&r->owner, false);
 }
 
 uint64_t

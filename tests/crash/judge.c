@@ -43,6 +43,23 @@ wrong (struct judge *j, const char *fmt, ...)
   va_end (args);
 }
 
+/* The library does not do what it should.  But damage by a producer that was
+ * replaced is to be told. */
+static void
+failed (struct judge *j, const char *what)
+{
+  if (j->late && errno == EBADMSG)
+    j->told = true;
+  else
+    wrong (j, "%s: %s", what, blkring_get_error ());
+}
+
+static bool
+goes_on (const struct judge *j)
+{
+  return !j->problem[0] && !j->told;
+}
+
 void
 judge_init (struct judge *j, const struct disk *disk, size_t nr_known)
 {
@@ -282,6 +299,8 @@ look_at_owners (struct judge *j, unsigned level, const struct model *m)
   if (m->shape.format == 1 || m->one_super)
     return;
   for (side = 0; side < 2; ++side) {
+    if (side == 0 && m->late)
+      continue;
     read_owner (j->level[level].disk.content, side, &o);
     if (m->clean[side] && !o.clean)
       wrong (j, "the record of side %u does not say that it is free", side);
@@ -308,11 +327,11 @@ look_at (struct judge *j, unsigned level, const struct model *m)
   if (r == -1 && errno == EMEDIUMTYPE && m->no_ring)
     return false;
   if (r == -1)
-    wrong (j, "check: %s", blkring_get_error ());
-  else if (f.nr > m->one_super + j->level[level].torn)
+    failed (j, "check");
+  else if (!m->late && f.nr > m->one_super + j->level[level].torn)
     wrong (j, "check finds: %s", f.last);
   else if (blkring_inspect (device, &pointers, &info) == -1)
-    wrong (j, "inspect: %s", blkring_get_error ());
+    failed (j, "inspect");
   else if (!(m->states & STATE (info.state)) &&
            !(m->new_ring && info.state == BLKRING_RUNNING))
     wrong (j, "the ring is in state %d, which it cannot be", info.state);
@@ -374,10 +393,9 @@ describe_bounds (const struct bounds *b, char *text, size_t size)
 
 /* The items must be from one that may be first to one that may be last.
  * 'm' is then sure of that. */
-static void
-settle (struct judge *j, struct model *m, const struct match *match)
+static bool
+settle (struct model *m, const struct match *match)
 {
-  char firsts[100], ends[100];
   unsigned i, first;
 
   if (m->new_ring)
@@ -388,13 +406,26 @@ settle (struct judge *j, struct model *m, const struct match *match)
       bounds_set (&m->ends, first + match->nr);
       bounds_set (&m->firsts, first);
       m->no_ring = m->new_ring = false;
-      return;
+      return true;
     }
   }
-  if (m->new_ring && match->nr == 0) {
-    bounds_set (&m->ends, 0);
-    bounds_set (&m->firsts, 0);
-    m->no_ring = m->new_ring = false;
+  if (!m->new_ring || match->nr > 0)
+    return false;
+  bounds_set (&m->ends, 0);
+  bounds_set (&m->firsts, 0);
+  m->no_ring = m->new_ring = false;
+  return true;
+}
+
+/* Other items are there.  Nobody may get to free one of those. */
+static void
+mismatch (struct judge *j, const struct model *m, const struct match *match,
+          blkring_consumer *c, blkring_position end)
+{
+  char firsts[100], ends[100];
+
+  if (m->late && match->nr > 0 && blkring_consumer_advance (c, end) == -1) {
+    failed (j, "the consumer cannot advance");
     return;
   }
   describe_bounds (&m->firsts, firsts, sizeof firsts);
@@ -419,18 +450,17 @@ work (struct judge *j, blkring_producer *p, blkring_consumer *c)
   struct blkring_item item;
 
   if (append (p, all.id, all.length) == -1)
-    wrong (j, "then, an append of all %" PRIu32 " bytes: %s", all.length,
-           blkring_get_error ());
+    failed (j, "then, an append of all bytes");
   else if (append (p, 0, 0) == 0 || errno != EAGAIN)
     wrong (j, "then, an append to the full ring: %s", blkring_get_error ());
   else if (blkring_consumer_pop (c, NULL, &item) == -1 ||
            blkring_consumer_advance (c, item.next) == -1)
-    wrong (j, "then, a pop of all: %s", blkring_get_error ());
+    failed (j, "then, a pop of all");
   else if (!item_is (&all, item.data, item.length))
     wrong (j, "then, an item of all bytes is not what was appended");
   else if (append (p, more.id, more.length) == -1 ||
            blkring_consumer_pop (c, NULL, &item) == -1)
-    wrong (j, "then, one more item: %s", blkring_get_error ());
+    failed (j, "then, one more item");
   else if (!item_is (&more, item.data, item.length))
     wrong (j, "then, one more item is not what was appended");
 }
@@ -455,7 +485,7 @@ attach_producer (struct judge *j, unsigned level, struct pair *pair)
   pair->p = blkring_producer_attach (j->level[level].producer.device,
                                      as_usual ());
   if (pair->p == NULL)
-    wrong (j, "the producer cannot attach: %s", blkring_get_error ());
+    failed (j, "the producer cannot attach");
 }
 
 static void
@@ -464,7 +494,7 @@ attach_consumer (struct judge *j, unsigned level, struct pair *pair)
   pair->c = blkring_consumer_attach (j->level[level].consumer.device,
                                      as_usual ());
   if (pair->c == NULL)
-    wrong (j, "the consumer cannot attach: %s", blkring_get_error ());
+    failed (j, "the consumer cannot attach");
 }
 
 static void
@@ -483,9 +513,9 @@ static void
 resume (struct judge *j, const struct pair *pair)
 {
   if (blkring_consumer_resume (pair->c) == -1)
-    wrong (j, "resume: %s", blkring_get_error ());
+    failed (j, "resume");
   else if (blkring_producer_state (pair->p) != BLKRING_RUNNING)
-    wrong (j, "the ring does not run again: %s", blkring_get_error ());
+    failed (j, "the ring does not run again");
 }
 
 static void
@@ -495,7 +525,7 @@ free_all (struct judge *j, blkring_consumer *c, blkring_position end,
   struct blkring_item item;
 
   if (match->nr > 0 && blkring_consumer_advance (c, end) == -1)
-    wrong (j, "the consumer cannot advance: %s", blkring_get_error ());
+    failed (j, "the consumer cannot advance");
   else if (blkring_consumer_pop (c, NULL, &item) == 0 || errno != EAGAIN)
     wrong (j, "the ring is not empty when all is freed: %s",
            blkring_get_error ());
@@ -552,23 +582,25 @@ judge_image (struct judge *j, unsigned level, uint64_t hash,
   j->images++;
   j->again += level;
   d->tracked = false;
+  j->late = model->late;
+  j->told = false;
   if (!look_at (j, level, model) || j->problem[0])
     return;
   attach (j, level, &pair, producer_first);
-  if (!j->problem[0] && pop_all (pair.c, model, &match, &end) == -1)
-    wrong (j, "pop: %s", blkring_get_error ());
-  if (!j->problem[0]) {
-    *m = *model;
-    settle (j, m, &match);
-  }
-  if (!j->problem[0])
+  if (goes_on (j) && pop_all (pair.c, model, &match, &end) == -1)
+    failed (j, "pop");
+  *m = *model;
+  if (goes_on (j) && !settle (m, &match))
+    mismatch (j, m, &match, pair.c, end);
+  if (goes_on (j))
     free_all (j, pair.c, end, &match);
-  if (!j->problem[0])
+  if (goes_on (j))
     resume (j, &pair);
-  if (!j->problem[0])
+  if (goes_on (j))
     work (j, pair.p, pair.c);
   discard (j, level, &pair);
-  if (recovers && !j->problem[0])
+  j->reported += j->told;
+  if (recovers && goes_on (j))
     recover (j, producer_first);
 }
 

@@ -14,6 +14,7 @@ struct judge {
   uint64_t images;           /* images that were examined … */
   uint64_t again;            /* … of crashes while recovering */
   uint64_t equal;            /* images that were known already */
+  uint64_t reported;         /* images of which a loss was told */
   uint64_t sampled;          /* points with too many for all */
   char problem[2048];        /* "" = none */
 
@@ -21,6 +22,8 @@ struct judge {
                                 random */
   bool tears;                /* a sector of a record may also be half new:
                                 format 2 relies on no write to be atomic */
+  bool late, told;           /* of the image at hand: something may be lost,
+                                and was told */
   unsigned recover_one_in;   /* crashes while recovering: of so many images
                                 one; 0 = none */
   uint64_t random;

@@ -158,6 +158,12 @@ bounds_add (struct bounds *b, unsigned at)
   b->at[i] = at;
 }
 
+void
+bounds_remove (struct bounds *b, unsigned i)
+{
+  memmove (b->at + i, b->at + i + 1, (--b->nr - i) * sizeof b->at[0]);
+}
+
 unsigned
 bounds_min (const struct bounds *b)
 {
@@ -191,7 +197,7 @@ uint64_t
 model_hash (const struct model *m)
 {
   uint64_t hash = m->states | m->no_ring << 8 | m->new_ring << 9 |
-    m->one_super << 10 | m->clean[0] << 11 | m->clean[1] << 12;
+    m->one_super << 10 | m->late << 13 | m->clean[0] << 11 | m->clean[1] << 12;
   const unsigned first = bounds_min (&m->firsts);
   const struct item *item;
   unsigned i;

@@ -62,6 +62,8 @@ struct model {
   bool clean[2];
   uint64_t epoch[2];
   unsigned requests;         /* to suspend or resume, that were made */
+  bool late;                 /* a producer that was replaced has written: what
+                                it destroyed must be reported */
   bool no_ring;              /* there may be none: one is being made */
   bool new_ring;             /* … or a new one … */
   bool one_super;            /* … of whose two superblocks one is missing */
@@ -92,6 +94,7 @@ extern bool item_is (const struct item *item, const void *data,
 
 extern void bounds_set (struct bounds *b, unsigned at);
 extern void bounds_add (struct bounds *b, unsigned at);
+extern void bounds_remove (struct bounds *b, unsigned i);
 extern bool bounds_have (const struct bounds *b, unsigned at);
 extern unsigned bounds_min (const struct bounds *b);
 extern unsigned bounds_max (const struct bounds *b);

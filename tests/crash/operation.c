@@ -32,6 +32,9 @@ const char *const op_names[OPS] = {
   [OP_RESUME] = "resume", [OP_ATTACH_CONSUMER] = "attach consumer",
   [OP_DETACH_CONSUMER] = "detach consumer",
   [OP_RESTART_CONSUMER] = "restart consumer", [OP_CREATE] = "create",
+  [OP_TAKE_OVER] = "take over", [OP_NEW_PUSH] = "successor's push",
+  [OP_NEW_ADVANCE] = "successor's advance",
+  [OP_NEW_APPEND] = "successor's append", [OP_NEW_LOOK] = "successor's look",
 };
 
 /* A batch has three lengths. */
@@ -40,6 +43,7 @@ static const size_t lengths[OPS][BATCH] = {
   [OP_PUSH_508] = { 508 }, [OP_PUSH_509] = { 509 },
   [OP_PUSH_1200] = { 1200 }, [OP_PUSH_BATCH] = { 7, 0, 300 },
   [OP_APPEND] = { 100 }, [OP_APPEND_BATCH] = { 200, 90, 250 },
+  [OP_NEW_PUSH] = { 50 }, [OP_NEW_APPEND] = { 60 },
 };
 
 /* A number that changes with each request; 0 while one is under way. */
@@ -59,11 +63,14 @@ saw_all (const struct world *w, unsigned requests_before)
   return requests_before != 0 && requests (w) == requests_before;
 }
 
-/* What failed, and must not. */
+/* What failed, and must not; but damage by a producer that was replaced is
+ * to be told. */
 static void
 failed (struct actor *a)
 {
-  if (!a->port.dead)
+  if (errno == EBADMSG && a->world->model.late)
+    a->refused = true;
+  else if (!a->port.dead)
     problem (a->world, "%s fails: %s", op_names[a->op], blkring_get_error ());
 }
 
@@ -72,7 +79,7 @@ static void
 settle_owner (struct actor *a, bool clean)
 {
   struct world *w = a->world;
-  const unsigned side = a->number;
+  const unsigned side = a->number == ACTOR_CONSUMER;
   struct owner o;
 
   identity_alive[a->number + 1] = !clean;
@@ -107,12 +114,53 @@ judge_refusal (struct actor *a, int err, uint64_t needed, unsigned freed,
     failed (a);
 }
 
+/* A push of a producer that was replaced meanwhile, or had been before.  It
+ * may work if its successor has taken it over. */
+static void
+judge_overtaken (struct actor *a, int r, int err, uint32_t id,
+                 unsigned number, bool expose)
+{
+  struct model *m = &a->world->model;
+  unsigned i;
+
+  errno = err;
+  if (r == -1 && err == EBUSY)
+    a->refused = true;
+  else if (r == -1)
+    failed (a);
+  else if (!expose)
+    return;
+  else if (number > m->pushed || model_get (m, number - 1)->id != id)
+    problem (a->world, "%s works, but its successor has dropped it",
+             op_names[a->op]);
+  else
+    for (i = 0; i < m->ends.nr;)
+      if (m->ends.at[i] < number)
+        bounds_remove (&m->ends, i);
+      else
+        i++;
+}
+
+static void
+push_in_vain (struct actor *a, bool expose)
+{
+  struct model *m = &a->world->model;
+  const uint32_t id = m->next_id++;
+  const struct iovec item = { (void *) item_content (id),
+                              lengths[a->op][0] };
+  const int r = (expose ? blkring_producer_appendv : blkring_producer_pushv)
+    (a->p, &item, 1, NULL);
+
+  judge_overtaken (a, r, errno, id, UINT32_MAX, expose);
+}
+
 static void
 push (struct actor *a, bool batch, bool expose)
 {
   struct world *w = a->world;
   struct model *m = &w->model;
-  const unsigned nr = batch ? BATCH : 1;
+  const unsigned nr = batch ? BATCH : 1, before = m->pushed;
+  const uint32_t id = m->next_id;
   const uint64_t needed = model_plan (m, lengths[a->op], nr);
   const struct bounds ends = m->ends;
   const unsigned freed = bounds_min (&m->firsts);
@@ -135,7 +183,16 @@ push (struct actor *a, bool batch, bool expose)
   err = errno;
   if (a->port.dead)
     return;
+  if (a->number != w->owner) {
+    judge_overtaken (a, r, err, id + nr - 1, before + nr, expose);
+    return;
+  }
   states |= m->states;
+  /* What it wrote may be there. */
+  if (r == -1 && err == EBUSY && w->replacing) {
+    a->refused = true;
+    return;
+  }
   if (r == -1) {
     m->ends = ends;
     judge_refusal (a, err, needed, freed, states);
@@ -157,12 +214,18 @@ static void
 advance (struct actor *a)
 {
   struct model *m = &a->world->model;
+  const unsigned pushed = m->pushed;
+  const uint32_t id = model_get (m, pushed - 1)->id;
   int r;
 
   model_acknowledge (m);
   bounds_add (&m->ends, m->pushed);
   r = blkring_producer_advance (a->p, m->tail);
-  if (r == -1)
+  if (a->number != a->world->owner)
+    judge_overtaken (a, r, errno, id, pushed, true);
+  else if (r == -1 && errno == EBUSY && a->world->replacing)
+    a->refused = true;
+  else if (r == -1)
     failed (a);
   else
     bounds_set (&m->ends, m->pushed);
@@ -178,7 +241,10 @@ look (struct actor *a)
   model_acknowledge (m);
   state = blkring_producer_state (a->p);
   if (state == -1) {
-    failed (a);
+    a->refused = errno == EBUSY && a->world->replacing &&
+      a->number == ACTOR_PRODUCER;
+    if (!a->refused)
+      failed (a);
     return;
   }
   if (!saw_all (a->world, seen))
@@ -215,8 +281,12 @@ attach_producer (struct actor *a)
   const unsigned seen = requests (w);
 
   world_options (w, &o);
+  if (a->op == OP_TAKE_OVER) {
+    o.flags = BLKRING_ATTACH_TAKEOVER;
+    w->replacing = true;
+  }
   a->attached = true;
-  m->clean[a->number] = false;
+  m->clean[0] = false;
   model_acknowledge (m);
   a->p = blkring_producer_attach (a->port.device, &o);
   if (a->p == NULL) {
@@ -224,6 +294,7 @@ attach_producer (struct actor *a)
     return;
   }
   settle_owner (a, false);
+  w->owner = a->number;
   settle_end (w, a->p->tail);
   if (saw_all (w, seen))
     m->states &= STATE (BLKRING_RUNNING) | STATE (BLKRING_SUSPENDED);
@@ -246,6 +317,8 @@ detach_producer (struct actor *a)
 /*---------------------------------------------------------------------*/
 /* Consumer.                                                             */
 
+#define NO_ID UINT32_MAX
+
 static void
 pop (struct actor *a)
 {
@@ -253,6 +326,7 @@ pop (struct actor *a)
   const struct model *m = &w->model;
   const bool must_be_there = a->popped < bounds_min (&m->ends);
   struct blkring_item item;
+  bool is_it;
 
   if (blkring_consumer_pop (a->c, &a->next, &item) == -1 || a->port.dead) {
     a->refused = errno == EAGAIN && !must_be_there;
@@ -260,25 +334,53 @@ pop (struct actor *a)
       failed (a);
     return;
   }
-  if (a->popped >= bounds_max (&m->ends))
-    problem (w, "item %u was popped, and was not exposed", a->popped);
-  else if (item.position != model_position (m, a->popped) ||
-           !item_is (model_get (m, a->popped), item.data, item.length))
-    problem (w, "what was popped is not item %u", a->popped);
+  is_it = a->popped < bounds_max (&m->ends) &&
+    item.position == model_position (m, a->popped) &&
+    item_is (model_get (m, a->popped), item.data, item.length);
+  if (!is_it && !m->late)
+    problem (w, "what was popped is not item %u, or that was not exposed",
+             a->popped);
+  a->ids[a->popped % MAX_POPPED] =
+    is_it ? model_get (m, a->popped)->id : NO_ID;
   a->popped++;
   a->next = item.next;
+}
+
+/* Is what was popped still what the ring holds? */
+static bool
+popped_right (const struct actor *a)
+{
+  const struct model *m = &a->world->model;
+  unsigned i;
+
+  for (i = a->freed; i < a->popped; ++i)
+    if (i >= bounds_max (&m->ends) ||
+        a->ids[i % MAX_POPPED] != model_get (m, i)->id)
+      return false;
+  return true;
 }
 
 static void
 consumer_advance (struct actor *a)
 {
   struct model *m = &a->world->model;
+  const struct bounds firsts = m->firsts;
 
   bounds_add (&m->firsts, a->popped);
-  if (blkring_consumer_advance (a->c, a->next) == -1)
-    failed (a);
-  else
-    bounds_set (&m->firsts, a->popped);
+  if (blkring_consumer_advance (a->c, a->next) == 0) {
+    if (!popped_right (a))
+      problem (a->world, "%s frees what is not there", op_names[a->op]);
+    a->freed = a->popped;
+    bounds_set (&m->firsts, a->freed);
+    return;
+  }
+  failed (a);
+  if (!a->refused)
+    return;
+  /* It begins anew. */
+  m->firsts = firsts;
+  a->popped = a->freed;
+  a->next = a->c->position;
 }
 
 static void
@@ -331,7 +433,7 @@ attach_consumer (struct actor *a)
 
   world_options (w, &o);
   a->attached = true;
-  m->clean[a->number] = false;
+  m->clean[1] = false;
   a->c = blkring_consumer_attach (a->port.device, &o);
   if (a->c == NULL) {
     failed (a);
@@ -341,7 +443,7 @@ attach_consumer (struct actor *a)
   a->next = a->c->position;
   for (i = m->firsts.nr; i-- > 0;)
     if (model_position (m, m->firsts.at[i]) == a->next) {
-      a->popped = m->firsts.at[i];
+      a->popped = a->freed = m->firsts.at[i];
       m->firsts.nr = i + 1;
       return;
     }
@@ -389,11 +491,12 @@ op_is_possible (const struct world *w, enum op op)
 {
   const struct actor *p = &w->actors[ACTOR_PRODUCER];
   const struct actor *c = &w->actors[ACTOR_CONSUMER];
+  const struct actor *s = &w->actors[ACTOR_SUCCESSOR];
   const struct model *m = &w->model;
 
   switch (op) {
   case OP_ADVANCE:
-    return p->p && m->pushed > bounds_max (&m->ends);
+    return p->p && w->owner == ACTOR_PRODUCER && m->pushed > bounds_max (&m->ends);
   case OP_ATTACH_PRODUCER:
     return !p->attached && !p->busy && !m->no_ring;
   case OP_RESTART_PRODUCER:
@@ -412,9 +515,26 @@ op_is_possible (const struct world *w, enum op op)
     return c->attached;
   case OP_CREATE:
     return !p->attached && !c->attached;
+  case OP_TAKE_OVER:
+    return p->p && !s->attached;
+  case OP_NEW_ADVANCE:
+    return s->p && m->pushed > bounds_max (&m->ends);
+  case OP_NEW_PUSH:
+  case OP_NEW_APPEND:
+  case OP_NEW_LOOK:
+    return s->p;
   default:
     return p->p && 4 + lengths[op][0] <= m->shape.capacity;
   }
+}
+
+static void
+push_or_in_vain (struct actor *a, bool batch, bool expose)
+{
+  if (a->number == a->world->owner)
+    push (a, batch, expose);
+  else
+    push_in_vain (a, expose);
 }
 
 void
@@ -422,22 +542,26 @@ op_perform (struct actor *a)
 {
   switch (a->op) {
   case OP_PUSH_BATCH:
-    push (a, true, false);
+    push_or_in_vain (a, true, false);
     break;
   case OP_APPEND:
-    push (a, false, true);
+  case OP_NEW_APPEND:
+    push_or_in_vain (a, false, true);
     break;
   case OP_APPEND_BATCH:
-    push (a, true, true);
+    push_or_in_vain (a, true, true);
     break;
   case OP_ADVANCE:
+  case OP_NEW_ADVANCE:
     advance (a);
     break;
   case OP_LOOK:
+  case OP_NEW_LOOK:
     look (a);
     break;
   case OP_ATTACH_PRODUCER:
   case OP_RESTART_PRODUCER:
+  case OP_TAKE_OVER:
     attach_producer (a);
     break;
   case OP_DETACH_PRODUCER:
@@ -467,6 +591,6 @@ op_perform (struct actor *a)
     create (a);
     break;
   default:
-    push (a, false, false);
+    push_or_in_vain (a, false, false);
   }
 }

@@ -191,7 +191,7 @@ static bool
 finds (const struct site *site, const struct site *with, enum fault fault, uint64_t without,
        char *text, size_t size)
 {
-  const struct limits limits = { 3, 1, 0, without };
+  const struct limits limits = { 3, 1, 0, false, without };
   static struct explorer e;
   struct start s;
   bool found = false;

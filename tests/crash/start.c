@@ -98,7 +98,7 @@ drain (struct world *w)
 
   while (blkring_consumer_pop (a->c, NULL, &item) == 0) {
     must (blkring_consumer_advance (a->c, item.next), "advance");
-    a->popped++;
+    a->freed = ++a->popped;
     a->next = item.next;
   }
   bounds_set (&w->model.firsts, a->popped);

@@ -46,11 +46,14 @@ note (struct world *w, const char *text)
 void
 note_decision (struct world *w, const struct decision *d)
 {
+  static const char *const names[ACTORS] = {
+    "producer goes on", "consumer goes on", "successor goes on"
+  };
+
   if (d->what == START)
     note (w, op_names[d->op]);
   else if (d->what == RESUME)
-    note (w, d->actor->number == ACTOR_PRODUCER ? "producer goes on"
-          : "consumer goes on");
+    note (w, names[d->actor->number]);
 }
 
 void
@@ -59,8 +62,11 @@ note_write (const struct port *port)
   static const char *const regions[] = { "", "head", "producer", "control",
                                          "consumer", "data" };
   struct actor *a = port->opaque;
+  struct world *w = a->world;
 
-  note (a->world, regions[port->last]);
+  note (w, regions[port->last]);
+  if (w->replacing && a->number == ACTOR_PRODUCER)
+    w->model.late = true;
 }
 
 /*---------------------------------------------------------------------*/
@@ -164,7 +170,8 @@ world_free (struct world *w)
 struct actor *
 world_actor (struct world *w, enum op op)
 {
-  return &w->actors[op < OP_POP || op == OP_CREATE ? ACTOR_PRODUCER
+  return &w->actors[op >= OP_TAKE_OVER ? ACTOR_SUCCESSOR
+                    : op < OP_POP || op == OP_CREATE ? ACTOR_PRODUCER
                     : ACTOR_CONSUMER];
 }
 
@@ -265,6 +272,8 @@ pass_time (void *opaque, uint64_t ns)
   struct world *w = opaque;
 
   w->now += ns;
+  /* Others do not sleep. */
+  yield (&w->actors[identity_me - 1].port);
   return 0;
 }
 

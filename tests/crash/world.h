@@ -22,12 +22,15 @@ enum op {
   OP_POP, OP_FREE, OP_TAKE, OP_SUSPEND, OP_RESUME,
   OP_ATTACH_CONSUMER, OP_DETACH_CONSUMER, OP_RESTART_CONSUMER,
   OP_CREATE,
+  /* Of a producer on another host, which takes over. */
+  OP_TAKE_OVER, OP_NEW_PUSH, OP_NEW_ADVANCE, OP_NEW_APPEND, OP_NEW_LOOK,
   OPS
 };
 extern const char *const op_names[OPS];
 
-#define ACTORS 2
-enum { ACTOR_PRODUCER, ACTOR_CONSUMER };
+#define ACTORS 3
+enum { ACTOR_PRODUCER, ACTOR_CONSUMER, ACTOR_SUCCESSOR };
+#define MAX_POPPED 256
 
 struct world;
 
@@ -37,7 +40,9 @@ struct actor {
   struct port port;
   blkring_producer *p;
   blkring_consumer *c;
-  unsigned popped;           /* items that were popped or freed … */
+  unsigned freed;            /* items that it freed, or found freed … */
+  unsigned popped;           /* … that it popped, with those … */
+  uint32_t ids[MAX_POPPED];  /* … which those were, by number modulo that … */
   blkring_position next;     /* … and where the next one begins */
   enum op op;
   bool busy;                 /* in the middle of 'op' */
@@ -60,6 +65,8 @@ struct world {
   struct actor actors[ACTORS];
   uint64_t now;              /* ns */
   uint64_t tick;             /* ns that each operation takes */
+  unsigned owner;            /* the producer whose word counts */
+  bool replacing;            /* or replaced: the old one writes in vain */
   bool alone;                /* nobody stops anywhere: setup, end */
   char problem[1024];        /* what is wrong; "" = nothing */
   char trail[2048];          /* how it came to that, at least the last of
@@ -94,6 +101,7 @@ extern void actor_kill (struct actor *a);
 /* For the trail. */
 extern void note (struct world *w, const char *text);
 extern void note_decision (struct world *w, const struct decision *d);
+/* Also of a write that comes too late. */
 extern void note_write (const struct port *port);
 /* Keeps the first one. */
 extern void problem (struct world *w, const char *fmt, ...)
