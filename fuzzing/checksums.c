@@ -73,24 +73,42 @@ fix_records (const struct image *i)
     }
 }
 
+/* The copy of a record that counts; NULL where none has the magic. */
+static const unsigned char *
+newest (const struct image *i, unsigned kind)
+{
+  const unsigned char *r[2] = { record (i, kind, 0), record (i, kind, 1) };
+  const bool is[2] = { memcmp (r[0], "BRRC", 4) == 0,
+                       memcmp (r[1], "BRRC", 4) == 0 };
+  uint64_t a, b;
+
+  if (!is[0] || !is[1])
+    return is[0] ? r[0] : is[1] ? r[1] : NULL;
+  a = get_le64 (r[0] + 16);
+  b = get_le64 (r[1] + 16);
+  if (a == b) {
+    a = get_le64 (r[0] + 24);
+    b = get_le64 (r[1] + 24);
+  }
+  return b > a ? r[1] : r[0];
+}
+
 /* The oldest frame, as the consumers' records say. */
 static uint64_t
 oldest (const struct image *i, uint32_t *chain)
 {
   uint64_t lowest = UINT64_MAX, frame;
-  unsigned kind, copy;
   const unsigned char *r;
+  unsigned kind;
 
-  for (kind = F2_CONSUMER; kind < F2_CONSUMER + i->consumers; ++kind)
-    for (copy = 0; copy < 2; ++copy) {
-      r = record (i, kind, copy);
-      frame = get_le64 (r + 40);
-      if (memcmp (r, "BRRC", 4) == 0 && get_le32 (r + 8) & F2_ENABLED &&
-          frame < lowest) {
-        lowest = frame;
-        *chain = get_le32 (r + 12);
-      }
+  for (kind = F2_CONSUMER; kind < F2_CONSUMER + i->consumers; ++kind) {
+    r = newest (i, kind);
+    frame = r ? get_le64 (r + 40) : UINT64_MAX;
+    if (frame < lowest && get_le32 (r + 8) & F2_ENABLED) {
+      lowest = frame;
+      *chain = get_le32 (r + 12);
     }
+  }
   return lowest;
 }
 

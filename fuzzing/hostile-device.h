@@ -53,6 +53,8 @@ struct hostile_device {
   unsigned consumer;         /* which one */
   bool disturbed;            /* the content is changed behind their backs:
                                 what they know need not be what is there */
+  bool contradicts;          /* it has said two things about what is unread, so
+                                that nobody can be right */
   int fail_after[3];         /* reads, writes, flushes that still work; -1:
                                 all */
   uint64_t requests, bytes;  /* since hostile_begin */

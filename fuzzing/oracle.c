@@ -99,7 +99,7 @@ read_record (const struct hostile_device *d, unsigned kind,
 
 /* The end of the frames that can be seen from here on. */
 static uint64_t
-walk (const struct hostile_device *d, uint64_t at, uint32_t chain,
+walk (struct hostile_device *d, uint64_t at, uint32_t chain,
       uint64_t limit, const struct f2_record *producer, bool with_late)
 {
   const struct ring *r = &view.ring;
@@ -126,13 +126,16 @@ walk (const struct hostile_device *d, uint64_t at, uint32_t chain,
     free (frame);
     if (!valid)
       return at;
+    /* The producer goes on in the middle of what a consumer reads. */
+    if (at < producer->position && producer->position < at + size)
+      d->contradicts = true;
     at += size;
     chain = f.crc;
   }
 }
 
 static void
-look_at_streams (const struct hostile_device *d)
+look_at_streams (struct hostile_device *d)
 {
   const uint64_t capacity = view.ring.capacity;
   struct f2_record p, c;
@@ -143,7 +146,8 @@ look_at_streams (const struct hostile_device *d)
   if (!read_record (d, F2_PRODUCER, &p) ||
       p.position > INT64_MAX - 4 * capacity)
     return;
-  lowest = start = p.position;
+  lowest = UINT64_MAX;
+  start = p.position;
   chain = p.chain;
   for (k = 0; k < view.ring.consumers; ++k) {
     if (!read_record (d, F2_CONSUMER + k, &c) ||
@@ -160,6 +164,8 @@ look_at_streams (const struct hostile_device *d)
       chain = c.chain;
     }
   }
+  if (lowest == UINT64_MAX)
+    lowest = start;
   if (start - lowest <= capacity)
     view.unread = (struct stream) {
       lowest, walk (d, start, chain, lowest + capacity, &p, false)
@@ -168,7 +174,7 @@ look_at_streams (const struct hostile_device *d)
 
 /* What the library refuses besides is its own affair. */
 static void
-look_at_format2 (const struct hostile_device *d, const struct f2_super *s)
+look_at_format2 (struct hostile_device *d, const struct f2_super *s)
 {
   unsigned k;
 
@@ -193,7 +199,7 @@ look_at_format2 (const struct hostile_device *d, const struct f2_super *s)
 }
 
 void
-oracle_begin (const struct hostile_device *d)
+oracle_begin (struct hostile_device *d)
 {
   const uint64_t size = d->geometry.size;
   unsigned char content[F2_CONTENT];
@@ -292,7 +298,7 @@ oracle_check_item (const struct hostile_device *d, unsigned consumer,
 {
   const struct stream *s = &view.consumer[consumer];
 
-  if (d->disturbed)
+  if (d->disturbed || d->contradicts)
     return;
   if (view.format == 0)
     violation ("an item where there is no ring");

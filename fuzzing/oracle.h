@@ -10,7 +10,7 @@
 #include "hostile-device.h"
 
 /* Look at the content as it is before a call. */
-extern void oracle_begin (const struct hostile_device *d);
+extern void oracle_begin (struct hostile_device *d);
 
 /* May the one at work change this byte? */
 extern bool oracle_permits (const struct hostile_device *d, uint64_t offset);
