@@ -34,20 +34,29 @@ struct run {
 
 /*---------------------------------------------------------------------*/
 
-/* All were asked for, or this one was. */
+/* All were asked for (NULL), or this one was. */
 static bool
-is_wanted (const struct options *options, const char *name)
+is_wanted (const char *names, const char *name)
 {
   char *list, *rest, *word;
-  bool wanted = options->only == NULL;
+  bool wanted = names == NULL;
 
-  if (wanted || strcmp (name, entries[0].name) == 0)
+  if (wanted)
     return true;
-  list = rest = strdup (options->only);
+  list = rest = strdup (names);
   while ((word = strsep (&rest, ",")) != NULL)
     wanted = wanted || strcmp (word, name) == 0;
   free (list);
   return wanted;
+}
+
+static bool
+is_wanted_test (const struct options *options, const struct test *t)
+{
+  char name[32];
+
+  snprintf (name, sizeof name, "%zux%zu", t->length, t->batch);
+  return is_wanted (options->tests, name);
 }
 
 /* What is missing, or NULL. */
@@ -75,7 +84,7 @@ find_peers (const struct options *options, const struct peer *peers[MAX_PEERS])
   unsigned nr = 0;
 
   for (e = entries; e < entries + nr_entries; ++e) {
-    if (!is_wanted (options, e->name))
+    if (e != entries && !is_wanted (options->peers, e->name))
       continue;
     package = missing_package (e);
     if (package != NULL)
@@ -276,18 +285,22 @@ measure_all (const struct options *options)
   const unsigned nr_tests = sizeof tests / sizeof tests[0];
   const struct peer *peers[MAX_PEERS];
   unsigned nr, i, k;
+  bool first = true;
 
   report_header (options);
   nr = find_peers (options, peers);
   for (i = 0; i < nr_tests; ++i) {
+    if (!is_wanted_test (options, &tests[i]))
+      continue;
     tests[i].nr = nr;
     for (k = 0; k < nr; ++k)
       tests[i].results[k].peer = peers[k];
     measure (options, &tests[i]);
-    report_test (&tests[i], options->rounds, i == 0);
+    report_test (&tests[i], options->rounds, first);
+    first = false;
   }
   for (i = 0; i < nr_tests; ++i)
-    if (tests[i].batch == 1)
+    if (tests[i].batch == 1 && tests[i].nr > 0)
       report_wake (&tests[i]);
   report_targets (tests, nr_tests);
 }

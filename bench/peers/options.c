@@ -23,29 +23,41 @@ static const char usage[] =
   "  --peers=NAME,...     which others to measure [all]:\n"
   "                       blkring-direct,blkring-1,bare,sqlite,lmdb,redis,\n"
   "                       beanstalkd\n"
+  "  --tests=TEST,...     of 512x1,4096x1,512x64,4096x64: bytes of an item, items\n"
+  "                       of a commit [all]\n"
   "  --seconds=F          time of each test in each round [0.03]\n"
   "  --rounds=N           rounds, of which the medians are taken [41]\n"
   "  --help\n";
 
-static void
-check_name (const char *name)
+static bool
+is_peer (const char *name)
 {
   size_t i;
 
   for (i = 0; i < nr_entries; ++i)
     if (strcmp (name, entries[i].name) == 0)
-      return;
-  fail ("--peers: nobody is called '%s'", name);
+      return true;
+  return false;
 }
 
-static void
-check_names (const char *names)
+static bool
+is_test (const char *name)
+{
+  return strcmp (name, "512x1") == 0 || strcmp (name, "512x64") == 0 ||
+    strcmp (name, "4096x1") == 0 || strcmp (name, "4096x64") == 0;
+}
+
+static const char *
+parse_names (const char *option, const char *names,
+             bool (*is_name) (const char *name))
 {
   char *list = strdup (names), *rest = list, *word;
 
   while ((word = strsep (&rest, ",")) != NULL)
-    check_name (word);
+    if (!is_name (word))
+      fail ("--%s=%s: '%s' is not known", option, names, word);
   free (list);
+  return names;
 }
 
 void
@@ -57,6 +69,7 @@ parse_options (int argc, char *argv[], struct options *o)
     { "rounds", required_argument, NULL, 'r' },
     { "seconds", required_argument, NULL, 's' },
     { "size", required_argument, NULL, 'S' },
+    { "tests", required_argument, NULL, 't' },
     { "help", no_argument, NULL, 'h' },
     { NULL, 0, NULL, 0 },
   };
@@ -65,7 +78,8 @@ parse_options (int argc, char *argv[], struct options *o)
   while ((c = getopt_long (argc, argv, "", options, NULL)) != -1)
     switch (c) {
     case 'd': o->dir = optarg; break;
-    case 'p': check_names (optarg); o->only = optarg; break;
+    case 'p': o->peers = parse_names ("peers", optarg, is_peer); break;
+    case 't': o->tests = parse_names ("tests", optarg, is_test); break;
     case 'r': o->rounds = parse_number ("rounds", optarg, 1, MAX_ROUNDS);
       break;
     case 's': o->seconds = parse_seconds (optarg); break;

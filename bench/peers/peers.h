@@ -141,7 +141,7 @@ extern void remove_tree (const char *dir);
 struct options {
   const char *dir;
   uint64_t size;             /* of a ring, bytes */
-  const char *only;          /* peers, comma-separated, or NULL */
+  const char *peers, *tests; /* which: names with commas; NULL = all */
   double seconds;
   unsigned rounds;
 };
