@@ -400,7 +400,8 @@ blkring_consumer_advance (blkring_consumer *c, blkring_position position)
 }
 
 /* An observer rewrites the consumer's record, with the position in it.
- * That is safe only where the record lock keeps the consumer out. */
+ * That is safe only where the record lock keeps the consumer out, or where a
+ * server lets nothing in that takes the position back. */
 static int
 check_reach (blkring_consumer *c)
 {
@@ -410,7 +411,8 @@ check_reach (blkring_consumer *c)
   if (device->geometry.flags & BLKRING_DEVICE_READ_ONLY)
     return set_error (EROFS, "the device was opened read-only");
   if (!c->observer || c->force || c->h.ring.format->request_apart ||
-      !(device->geometry.flags & BLKRING_DEVICE_SHARED))
+      !(device->geometry.flags & BLKRING_DEVICE_SHARED) ||
+      device_is_guarded (device))
     return 0;
   r = owner_test (device, SIDE_CONSUMER);
   if (r == -1)

@@ -128,6 +128,12 @@ blkring_device_set_name (blkring_device *device, const char *name)
   return 0;
 }
 
+bool
+device_is_guarded (blkring_device *device)
+{
+  return device->ops.guarded && device->ops.guarded (device->opaque) == 1;
+}
+
 int
 device_refresh (blkring_device *device)
 {

@@ -81,6 +81,10 @@ extern struct blkring_part write_part (const void *buf, size_t count,
  * has arrived: say so, with ECONNABORTED.  -1. */
 extern int set_in_doubt (void);
 
+/* Does a server let one client at a time write each side of the ring?  May
+ * have to ask it. */
+extern bool device_is_guarded (blkring_device *device);
+
 /* Ask the device again for its geometry; keeps the old one on failure. */
 extern int device_refresh (blkring_device *device);
 

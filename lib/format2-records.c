@@ -276,7 +276,7 @@ f2_owner_is_gone (const struct ring *ring, const struct f2_record *r)
 
   return r->flags & F2_CLEAN ||
     f2_is_dead (&r->owner, device->geometry.flags & BLKRING_DEVICE_SHARED) ||
-    (device->ops.guarded && device->ops.guarded (device->opaque) == 1);
+    device_is_guarded (device);
 }
 
 int
