@@ -145,7 +145,7 @@ EOF
   local i
   start_ring
   for ((i = 0; i < ${BLKRING_ROUNDS-10}; i++)); do
-    run ! nbd <<'EOF'
+    nbd <<'EOF' || :
 import os, signal
 import nbd
 h = nbd.NBD()
