@@ -355,6 +355,32 @@ step (struct world *w)
     do_restart (w);
 }
 
+/* The service knows what is on the device. */
+static void
+assert_follows (struct world *w)
+{
+  struct service_client *c = service_connect (w->v->s, "status", NULL, false);
+  const uint64_t size = service_size (c);
+  struct blkring_info *info = malloc (sizeof *info);
+  char *text = malloc (size), expected[100];
+
+  assert_ok (service_pread (c, text, size, 0));
+  text[size - 1] = '\0';
+  if (blkring_inspect (w->v->rd->device, NULL, info) == -1)
+    fail_msg ("%s", blkring_get_error ());
+  snprintf (expected, sizeof expected, "\"producer\": {\n    \"position\": %lu",
+            (unsigned long) info->producer);
+  if (strstr (text, expected) == NULL)
+    fail_msg ("no %s in\n%s", expected, text);
+  snprintf (expected, sizeof expected, "\"used\": %lu,\n  \"free\": %lu",
+            (unsigned long) info->used, (unsigned long) info->free);
+  if (w->shape->format == 1 && strstr (text, expected) == NULL)
+    fail_msg ("no %s in\n%s", expected, text);
+  free (info);
+  free (text);
+  service_disconnect (c);
+}
+
 static struct record_device *
 new_ring (const struct shape *s)
 {
@@ -395,6 +421,8 @@ random_operations (void **state)
   for (i = 0; i < n; ++i) {
     step (w);
     assert_let_in (w);
+    if (i % 20 == 0)
+      assert_follows (w);
   }
   /* It went around, and was full, many times. */
   assert_true (w->exposed > (uint64_t) n / 4);

@@ -222,6 +222,8 @@ extern uint64_t service_now (const struct service *s);
 extern void service_log (struct service *s, enum blkring_log_level level,
                          const char *fmt, ...)
   __attribute__ ((format (printf, 3, 4)));
+
+/* calls.c */
 /* The error of a request that breaks a rule; -1. */
 extern int refuse (struct request *rq, int err, const char *fmt, ...)
   __attribute__ ((format (printf, 3, 4)));

@@ -96,6 +96,8 @@ intervals_remove (struct intervals *set, uint64_t start, uint64_t end)
   size_t i = find (set, start);
   struct interval rest;
 
+  if (start >= end)
+    return;
   while (i < set->nr && set->v[i].start < end) {
     rest = set->v[i];
     if (rest.start < start && rest.end > end) {

@@ -90,7 +90,8 @@ service_write_device (struct service *s, const unsigned char *buf,
 {
   const uint32_t size = s->device->geometry.sector_size;
   const uint64_t end = offset + count;
-  const uint64_t first = round_up (offset, size), last = round_down (end, size);
+  const uint64_t first = round_up (offset, size);
+  const uint64_t last = round_down (end, size);
   bool whole = buf != NULL && first == offset && last == end;
 
   if (first > last)
