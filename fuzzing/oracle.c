@@ -207,6 +207,13 @@ oracle_begin (struct hostile_device *d)
   unsigned slot;
 
   memset (&view, 0, sizeof view);
+  if (size < F1_MAGIC_LENGTH)
+    return;
+  hostile_peek (d, content, F1_MAGIC_LENGTH, 0);
+  if (f1_is_signature (content)) {
+    look_at_format1 (d);
+    return;
+  }
   for (slot = 0; slot < 2; ++slot) {
     if (size < slot * F2_SLOT + F2_CONTENT)
       break;
@@ -216,11 +223,6 @@ oracle_begin (struct hostile_device *d)
       return;
     }
   }
-  if (size < F1_MAGIC_LENGTH)
-    return;
-  hostile_peek (d, content, F1_MAGIC_LENGTH, 0);
-  if (f1_is_signature (content))
-    look_at_format1 (d);
 }
 
 /*---------------------------------------------------------------------*/

@@ -86,10 +86,14 @@ f2_scan_next (struct f2_scan *s)
   return 1;
 }
 
+/* A header alone says that a frame may be as large as the largest.  Where
+ * somebody has written one to each block, to read them all would take the
+ * square of the ring. */
 int
 f2_scan_resync (struct f2_scan *s, uint64_t from, uint64_t end)
 {
   const uint64_t b = s->ring->block_size;
+  uint64_t size;
   int r;
 
   for (; from < end; from += b) {
@@ -99,6 +103,9 @@ f2_scan_resync (struct f2_scan *s, uint64_t from, uint64_t end)
     if (!f2_decode_frame (s->buffer + (from - s->start), s->ring, from,
                           &s->frame))
       continue;
+    size = f2_frame_size (s->ring, s->frame.length);
+    if (size > s->patience)
+      return 0;
     s->chain = s->frame.chain;
     r = f2_scan_next (s);
     if (r == -1)
@@ -108,6 +115,7 @@ f2_scan_resync (struct f2_scan *s, uint64_t from, uint64_t end)
       s->chain = s->frame.chain;
       return 1;
     }
+    s->patience -= size;
   }
   return 0;
 }

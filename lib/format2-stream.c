@@ -23,6 +23,7 @@
 #include "format2-stream.h"
 
 #define LARGEST_READ (UINT64_C (256) << 10)
+#define PATIENCE 4
 
 void
 f2_forget_window (struct window *w)
@@ -179,6 +180,19 @@ f2_set_late (blkring_consumer *c, uint64_t at)
                       ring_offset (ring, at));
 }
 
+/* Some times the ring, and some times what was read of it since. */
+static uint64_t
+patience (struct consumer_state *s, const struct ring *ring, uint64_t at)
+{
+  uint64_t most;
+
+  if (s->wasted == 0)
+    s->wasted_since = at;
+  most = PATIENCE * (ring->capacity + max_u64 (at, s->wasted_since) -
+                     s->wasted_since);
+  return s->wasted < most ? most - s->wasted : 0;
+}
+
 /* Salvage: 'at' and 'chain' of what is valid behind the damage. */
 static int
 skip_damage (blkring_consumer *c, uint64_t *at, uint32_t *chain)
@@ -190,12 +204,15 @@ skip_damage (blkring_consumer *c, uint64_t *at, uint32_t *chain)
                                 (c->h.ring.largest_frame, c->h.ring.capacity));
   struct f2_scan scan;
   char why[512];
+  const uint64_t left = patience (s, &c->h.ring, from);
   int r;
 
   snprintf (why, sizeof why, "%s", blkring_get_error ());
   if (f2_scan_begin (&scan, &c->h.ring, from, 0, UINT64_MAX) == -1)
     return -1;
+  scan.patience = left;
   r = f2_scan_resync (&scan, from + c->h.ring.block_size, end);
+  s->wasted += left - scan.patience;
   if (r == 1 && (scan.frame.flags & F2_PUBLISHED || scan.at < s->published)) {
     *at = scan.at;
     *chain = scan.chain;

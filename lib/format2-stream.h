@@ -48,6 +48,8 @@ struct consumer_state {
   bool tail_checked;         /* nothing came behind the first tail we saw */
   uint64_t skip_from, skip_to; /* salvage: what was left out last … */
   uint32_t skip_chain;       /* … and the chain behind it */
+  uint64_t wasted;           /* bytes of frames that were not valid … */
+  uint64_t wasted_since;     /* … and where that began */
 };
 
 static inline unsigned

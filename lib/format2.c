@@ -13,12 +13,19 @@
 #include <sys/random.h>
 
 #include "error.h"
+#include "format1.h"
 #include "format2.h"
+
+static bool
+is_block_size (uint64_t b)
+{
+  return b >= F2_MIN_BLOCK && b <= F2_MAX_BLOCK && (b & (b - 1)) == 0;
+}
 
 static int
 check_block_size (const struct blkring_geometry *g, uint64_t b)
 {
-  if (b < F2_MIN_BLOCK || b > F2_MAX_BLOCK || (b & (b - 1)) != 0)
+  if (!is_block_size (b))
     return set_error (EINVAL, "block size of %" PRIu64 " bytes: a power of "
                       "two from %u to %u is needed", b, F2_MIN_BLOCK,
                       F2_MAX_BLOCK);
@@ -40,6 +47,9 @@ check_super (const blkring_device *device, const struct f2_super *s)
   if (s->incompat != 0)
     return set_error (ENOTSUP, "the ring needs features (%#" PRIx32 ") that "
                       "this version does not know", s->incompat);
+  if (!is_block_size (b))
+    return set_corrupt (0, "the superblock at byte 0 has an impossible block "
+                        "size of %" PRIu64 " bytes", b);
   if (check_block_size (&device->geometry, b) == -1)
     return -1;
   if (s->consumers < 1 || s->consumers > F2_MAX_CONSUMERS ||
@@ -78,6 +88,10 @@ read_super (blkring_device *device, struct f2_super *s)
     return -1;
   if (device_pread (device, p, size, 0) == -1)
     r = -1;
+  /* In a ring of format 1 the place of the copy is in the data area, and
+   * holds what somebody has pushed. */
+  else if (f1_is_signature (p))
+    r = 0;
   else if (f2_decode_super (p, s) || f2_decode_super (p + F2_SLOT, s))
     r = 1;
   else if (f2_has_magic (p) || f2_has_magic (p + F2_SLOT))

@@ -181,6 +181,8 @@ struct f2_scan {
   uint64_t start, end;       /* of the stream, in the buffer */
   uint64_t at;               /* the next frame */
   uint32_t chain;
+  uint64_t patience;         /* bytes that resync may still read of frames
+                                that are not valid */
   struct f2_frame frame;     /* the one found last … */
   const unsigned char *bytes; /* … and where it is in the buffer */
 };

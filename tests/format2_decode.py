@@ -131,6 +131,8 @@ def check_super(s, size):
 
 def read_super(image, errors):
     copies = [image.read(slot * SLOT, CONTENT) for slot in (0, 1)]
+    if copies[0].startswith(b"mirage shared-block-device 1.0"):
+        raise NoRing("this is a ring of format 1")
     decoded = [decode_super(p) for p in copies]
     for slot in (0, 1):
         if decoded[slot] is None:
@@ -211,7 +213,8 @@ def check_records(s, producer, consumers, errors):
         if (c["frame"] % s["block-size"] or c["position"] % 4 or
                 not 0 <= c["position"] - c["frame"] < s["largest-frame"]):
             errors.append(f"consumer {k} has impossible positions")
-        elif c["enabled"] and abs(published - c["frame"]) > s["capacity"]:
+        elif c["enabled"] and (published - c["frame"] > s["capacity"] or
+                               c["frame"] - published > 4 * s["capacity"]):
             errors.append(f"consumer {k} is too far from the producer")
 
 
