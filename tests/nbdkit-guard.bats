@@ -161,7 +161,7 @@ if isinstance(r, Ring2):
 open("requests", "w").close()
 r.append([b"x"])
 '
-  grep -cE 'Flush|fua=1' requests || :
+  grep -cE ' Flush |fua=1' requests || :
 }
 
 @test "sync: pointers are durable though the client does not ask" {
