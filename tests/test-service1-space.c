@@ -54,6 +54,7 @@ what_is_trimmed_reads_as_zeros (void **state)
   /* And was not written, for a pointer. */
   assert_ok (put_item (g.a, 0, 4 * S - 4));
   assert_ok (service_trim (g.a, S, DATA + S, 0));
+  assert_refused (g.v, EINVAL, put_producer (g.a, 4 * S));
   assert_ok (put_item (g.a, 0, 2 * S - 4));
   assert_ok (put_producer (g.a, 2 * S));
   /* Zeros are written: an empty item. */

@@ -321,6 +321,32 @@ parts_that_make_no_frame (void **state)
   stop_guard (&g);
 }
 
+/* One part before the server was started anew, and one after that. */
+static void
+parts_outlive_the_server (void **state)
+{
+  struct guarded g = start_claimed ();
+  struct made m;
+  unsigned first;
+
+  (void) state;
+  for (first = 0; first < 2; ++first) {
+    make_frame (&g, &m, 1, 2000, true);
+    assert_ok (put_part (&g, g.a, &m, first ? 1024 : 0,
+                         first ? m.size : 1024));
+    restart (&g);
+    assert_int_equal (exposed (&g), g.tail);
+    assert_reads (g.b, at (&g, g.tail), 0, m.size);
+    assert_ok (put_part (&g, g.a, &m, first ? 0 : 1024,
+                         first ? 1024 : m.size));
+    pass (&g, &m);
+    assert_int_equal (exposed (&g), g.tail);
+    assert_items (&g, 1 + first);
+  }
+  append_frame (&g, g.a, 1);
+  stop_guard (&g);
+}
+
 /* Half of it from one connection, half from another: whoever completes it
  * owns the side. */
 static void
@@ -403,6 +429,7 @@ main (void)
     cmocka_unit_test (several_frames_in_one_request),
     cmocka_unit_test (frames_in_parts),
     cmocka_unit_test (parts_that_make_no_frame),
+    cmocka_unit_test (parts_outlive_the_server),
     cmocka_unit_test (parts_from_two_connections),
     cmocka_unit_test (a_suspended_producer_writes_no_frames),
     cmocka_unit_test (a_producer_that_was_silent_writes_no_frames),
