@@ -301,4 +301,47 @@ append_frame (struct guarded *g, struct service_client *c, unsigned blocks)
   pass (g, &m);
 }
 
+static inline uint64_t
+at (const struct guarded *g, uint64_t position)
+{
+  return ring_offset (&g->ring, position);
+}
+
+/* What a new consumer and a new producer find: so many items. */
+static inline void
+assert_items (struct guarded *g, uint64_t items)
+{
+  struct blkring_info info;
+
+  if (blkring_inspect (g->v->rd->device, NULL, &info) == -1)
+    fail_msg ("%s", blkring_get_error ());
+  assert_int_equal (info.items, items);
+}
+
+static inline struct guarded
+start_claimed (void)
+{
+  struct guarded g = start_guard ();
+
+  assert_ok (claim (&g, g.a, F2_PRODUCER));
+  return g;
+}
+
+/* All consumers are at the tail: everything is free. */
+static inline void
+consume_all (struct guarded *g, struct service_client *c)
+{
+  struct f2_record r = next_record (g, F2_CONSUMER);
+
+  if (r.flags & F2_CLEAN)
+    assert_ok (claim (g, c, F2_CONSUMER));
+  assert_ok (consume_to (g, c, 0, g->tail, g->chain, g->tail));
+}
+
+static inline uint64_t
+exposed (struct guarded *g)
+{
+  return status_number (g, "producer", 0, "position");
+}
+
 #endif /* SERVICE2_FIXTURE_H */

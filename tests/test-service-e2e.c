@@ -368,7 +368,8 @@ assert_follows (struct world *w)
   text[size - 1] = '\0';
   if (blkring_inspect (w->v->rd->device, NULL, info) == -1)
     fail_msg ("%s", blkring_get_error ());
-  snprintf (expected, sizeof expected, "\"producer\": {\n    \"position\": %lu",
+  snprintf (expected, sizeof expected,
+            "\"producer\": {\n    \"position\": %lu",
             (unsigned long) info->producer);
   if (strstr (text, expected) == NULL)
     fail_msg ("no %s in\n%s", expected, text);

@@ -14,13 +14,14 @@
 
 #define DATA (3 * S)         /* format 1 */
 
-/* Below the service: holds up one write, before or behind it is done. */
+/* Below the service: holds up one write, before or behind it is done, or says
+ * that it failed when it is done. */
 struct gate {
   struct record_device *rd;
   blkring_device *device;
   pthread_mutex_t lock;
   pthread_cond_t changed;
-  enum { OPEN, BEFORE, BEHIND } armed;
+  enum { OPEN, BEFORE, BEHIND, FAIL } armed;
   uint64_t offset;
   bool holds, released;
 };
@@ -62,6 +63,11 @@ gate_pwrite (void *opaque, const void *buf, size_t count, uint64_t offset,
   r = gate.rd->device->ops.pwrite (opaque, buf, count, offset, flags);
   if (is_held (BEHIND, offset))
     hold_here ();
+  if (is_held (FAIL, offset)) {
+    gate.armed = OPEN;
+    errno = EIO;
+    return -1;
+  }
   return r;
 }
 
@@ -493,6 +499,24 @@ a_frame_waits_for_all_its_parts (void **state)
   stop_gated2 (&g);
 }
 
+/* What arrived though the device said that it failed is seen at once, by who
+ * only reads. */
+static void
+a_frame_that_failed_and_arrived_is_read (void **state)
+{
+  struct guarded g = start_gated2 (BLKRING_DEVICE_FUA);
+  struct made m;
+
+  (void) state;
+  assert_ok (claim (&g, g.a, F2_PRODUCER));
+  make_frame (&g, &m, 1, 100, true);
+  arm (FAIL, g.ring.data_offset);
+  assert_fails (EIO, put_frame (&g, g.a, &m));
+  assert_reads (g.b, g.ring.data_offset + F2_HEADER + 4, 'x', 100);
+  assert_int_equal (status_number (&g, "producer", 0, "position"), m.size);
+  stop_gated2 (&g);
+}
+
 int
 main (void)
 {
@@ -505,6 +529,7 @@ main (void)
     cmocka_unit_test (a_consumer_waits_for_the_frame_that_it_read),
     cmocka_unit_test (a_consumer_waits_for_the_parts_that_it_read),
     cmocka_unit_test (a_frame_waits_for_all_its_parts),
+    cmocka_unit_test (a_frame_that_failed_and_arrived_is_read),
   };
 
   return cmocka_run_group_tests (tests, NULL, NULL);

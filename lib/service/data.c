@@ -304,8 +304,10 @@ service_mark_written (struct request *rq)
     if (p->live)
       continue;
     note_overwritten (rq, p->position, p->position + p->count);
-    if (rq->kind == REQUEST_TRIM)
+    if (rq->kind == REQUEST_TRIM) {
       intervals_remove (&s->written, p->position, p->position + p->count);
+      s->unknown_end = min_u64 (s->unknown_end, max_u64 (p->position, 1));
+    }
     else if (intervals_add (&s->written, p->position, p->position + p->count,
                             rq->client->id) == -1)
       service_log (s, BLKRING_LOG_ERROR, "%s", blkring_get_error ());

@@ -34,10 +34,10 @@ guard1_learn (struct service *s)
     return -1;
   s->f1.v = v;
   s->f1.frozen = v.producer.position;
-  if (s->f1.unknown_end == 0)
-    s->f1.unknown_end = v.consumer.position + s->ring.capacity;
   s->live_start = v.consumer.position;
   s->live_end = v.producer.position;
+  if (s->unknown_end == 0)
+    s->unknown_end = s->live_start + s->ring.capacity;
   intervals_remove (&s->written, 0, s->live_end);
   return 0;
 }
@@ -104,7 +104,7 @@ check_written (struct request *rq, uint64_t from, uint64_t to)
 {
   const struct service *s = rq->client->service;
   const uint64_t end = highest (rq);
-  const uint64_t known = max_u64 (from, s->f1.unknown_end);
+  const uint64_t known = max_u64 (from, s->unknown_end);
 
   if (end > from && to > end)
     return refuse (rq, EINVAL, "the producer's position %" PRIu64 " would "

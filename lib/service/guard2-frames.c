@@ -352,16 +352,45 @@ guard2_check_frames (struct request *rq)
 
 /*---------------------------------------------------------------------*/
 
-/* All bytes of [tail, tail + size) were written, and nobody is at it. */
+/* All bytes of [tail, tail + size) were written.  With 'before' those count
+ * that may have been written before the server was started: a frame's parts
+ * can come on both sides of that. */
 static bool
-is_there (struct service *s, uint64_t size)
+was_written (const struct service *s, uint64_t size, bool before)
+{
+  const uint64_t end = s->f2.tail + size;
+  const uint64_t from = before ? max_u64 (s->f2.tail, s->unknown_end)
+    : s->f2.tail;
+
+  return from >= end || intervals_covered (&s->written, from, end) == end;
+}
+
+/* They were, and nobody is at them. */
+static bool
+is_there (struct service *s, uint64_t size, bool before)
 {
   const uint64_t tail = s->f2.tail;
 
   s->f2.commit_end = tail + size;
   service_wait_for_data (s, NULL, tail, tail + size);
-  return s->f2.tail == tail &&
-    intervals_covered (&s->written, tail, tail + size) == tail + size;
+  return s->f2.tail == tail && was_written (s, size, before);
+}
+
+/* Did the request bring the first or the last byte of what is at the tail?
+ * Only then is it worth while to look at bytes that nobody is known to have
+ * written. */
+static bool
+brings_end (const struct request *rq, uint64_t size)
+{
+  const struct service *s = rq->client->service;
+  const struct piece *p;
+
+  for (p = rq->pieces; p < rq->pieces + rq->nr_pieces; ++p)
+    if (!p->live && p->position < s->f2.tail + size &&
+        (p->position < s->f2.tail + F2_HEADER ||
+         p->position + p->count >= s->f2.tail + size))
+      return true;
+  return false;
 }
 
 /* Look at the device, with the lock given up. */
@@ -408,11 +437,12 @@ finish_one (struct request *rq)
   struct cursor c;
   int r;
 
-  if (!is_there (s, F2_HEADER))
+  if (!is_there (s, F2_HEADER, true))
     return 0;
   r = look (s, false, &f);
   if (r != 1 || !may_be_frame (rq, &f) ||
-      !is_there (s, F2_HEADER + f.length))
+      !is_there (s, F2_HEADER + f.length,
+                 brings_end (rq, F2_HEADER + f.length)))
     return r == -1 ? -1 : 0;
   r = look (s, true, &f);
   if (r != 1 || !may_be_frame (rq, &f))
@@ -437,6 +467,19 @@ finish_one (struct request *rq)
   return 1;
 }
 
+/* Has it written anything that is not in a frame yet? */
+static bool
+leaves_more (const struct request *rq)
+{
+  const struct service *s = rq->client->service;
+  const struct piece *p;
+
+  for (p = rq->pieces; p < rq->pieces + rq->nr_pieces; ++p)
+    if (!p->live && p->position + p->count > s->f2.tail)
+      return true;
+  return false;
+}
+
 int
 guard2_finish_frames (struct request *rq)
 {
@@ -444,19 +487,16 @@ guard2_finish_frames (struct request *rq)
   struct state2 *f = &s->f2;
   int r = 0;
 
-  if (f->damaged || s->unknown)
+  if (f->damaged || s->unknown || !leaves_more (rq))
     return 0;
   f->finishing++;
   while (f->committing)
     pthread_cond_wait (&s->changed, &s->lock);
   f->committing = true;
   f->commit_end = f->tail;
-  while (intervals_covered (&s->written, f->tail, f->tail + F2_HEADER)
-         == f->tail + F2_HEADER) {
+  do
     r = finish_one (rq);
-    if (r != 1)
-      break;
-  }
+  while (r == 1);
   f->committing = false;
   f->finishing--;
   pthread_cond_broadcast (&s->changed);

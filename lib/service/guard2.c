@@ -33,6 +33,8 @@ guard2_learn (struct service *s)
       return -1;
   s->f2.committing = false;
   guard2_set_live (s);
+  if (s->unknown_end == 0)
+    s->unknown_end = s->live_start + s->ring.capacity;
   intervals_remove (&s->written, 0, s->live_end);
   return 0;
 }

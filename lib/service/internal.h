@@ -142,8 +142,6 @@ struct counts {
 struct state1 {
   struct f1_pointers v;
   uint64_t frozen;           /* a pointer to this is being written */
-  uint64_t unknown_end;      /* what is in free space before this was there
-                                when the service began */
 };
 
 struct state2 {
@@ -187,6 +185,9 @@ struct service {
    * clients wrote. */
   uint64_t live_start, live_end;
   struct intervals written;
+  /* What lies in free space before this, and is not in 'written', was there
+   * when the service began: a client may have written it then. */
+  uint64_t unknown_end;
   union {
     struct state1 f1;
     struct state2 f2;
