@@ -458,8 +458,10 @@ check_record_copies (const struct ring *ring, blkring_finding_fn fn,
         continue;
       offset = f2_record_offset (k, !rs.copy[k]);
       snprintf (message, sizeof message, "one copy of %s record at byte %"
-                PRIu64 " is damaged", f2_whose (k, whose, sizeof whose),
-                offset);
+                PRIu64 " %s", f2_whose (k, whose, sizeof whose), offset,
+                rs.record[k].overwritten
+                ? "was overwritten by an owner that had been replaced"
+                : "is damaged");
       found += report (fn, opaque, BLKRING_FINDING_CORRUPTION, offset,
                        message);
     }

@@ -141,10 +141,13 @@ check_nobody_is_there (const struct ring *ring)
   if (r == -1 && errno == EBADMSG)
     r = 0;
   else
-    for (k = 0; k < rs.nr && r != -1; ++k)
-      if (k != F2_CONTROL)
-        r = f2_check_owner (ring, &rs.record[k], k == F2_PRODUCER ? "producer"
-                            : "consumer", false);
+    for (k = 0; k < rs.nr && r != -1; ++k) {
+      if (k == F2_CONTROL)
+        continue;
+      rs.record[k].overwritten = false; /* which is to be repaired */
+      r = f2_check_owner (ring, &rs.record[k], k == F2_PRODUCER ? "producer"
+                          : "consumer", false);
+    }
   f2_records_free (&rs);
   return r == -1 ? -1 : 0;
 }

@@ -79,6 +79,8 @@ f2_producer_look (blkring_producer *p)
 {
   struct producer_state *s = p->format_state;
   struct handle *h = &p->h;
+  /* It may take long, and what it tells is from its beginning. */
+  const uint64_t now = h->clock.now (h->clock.opaque);
 
   if (f2_read_records (&h->ring, &s->records) == -1 ||
       f2_check_mine (h, &s->records, F2_PRODUCER, &s->written) == -1)
@@ -96,7 +98,18 @@ f2_producer_look (blkring_producer *p)
                  p->freed_seen, p->tail);
     return poison (h);
   }
+  p->last_look = now;
   return 0;
+}
+
+/* A write that took longer than the poll interval may have been overtaken
+ * by another producer: look before it counts as done. */
+static int
+confirm (blkring_producer *p)
+{
+  const uint64_t now = p->h.clock.now (p->h.clock.opaque);
+
+  return now - p->last_look < p->h.poll_interval ? 0 : f2_producer_look (p);
 }
 
 /* Write our record: 'published' and its chain, and what was acknowledged.
@@ -118,7 +131,7 @@ write_record (blkring_producer *p, bool look)
       == -1)
     return poison (&p->h);
   s->written = *r;
-  return 0;
+  return confirm (p) == -1 ? poison (&p->h) : 0;
 }
 
 /*---------------------------------------------------------------------*/
@@ -201,6 +214,27 @@ claim (blkring_producer *p)
   return 0;
 }
 
+/* The copy of our record that counts must be durable before the other one
+ * is written: else a crash can tear both. */
+static int
+flush_record (blkring_producer *p)
+{
+  struct producer_state *s = p->format_state;
+  struct f2_record before;
+  int tries;
+
+  for (tries = 0; tries < ATTACH_TRIES; ++tries) {
+    before = *mine (s);
+    if (handle_flush (&p->h) == -1 ||
+        f2_read_records (&p->h.ring, &s->records) == -1)
+      return -1;
+    if (f2_same_write (mine (s), &before))
+      return 0;
+  }
+  return set_error (EBUSY, "the producer writes its record again and again: "
+                    "try later");
+}
+
 /* Replace an owner that may be alive: it must see the new epoch before
  * anything of the ring is decided. */
 static int
@@ -210,7 +244,8 @@ take_over (blkring_producer *p)
   struct handle *h = &p->h;
   struct f2_record claimed;
 
-  if (f2_claim (h, &s->records, F2_PRODUCER) == -1)
+  if (flush_record (p) == -1 ||
+      f2_claim (h, &s->records, F2_PRODUCER) == -1)
     return -1;
   claimed = *mine (s);
   if (h->clock.sleep (h->clock.opaque, 2 * h->poll_interval) == -1)
@@ -398,19 +433,6 @@ write_frame (blkring_producer *p, uint64_t size)
                                 p->tail + size, parts);
 
   return handle_submit (&p->h, parts, nr, true);
-}
-
-/* A write that took longer than the poll interval may have been overtaken
- * by another producer: look before it counts as done. */
-static int
-confirm (blkring_producer *p)
-{
-  const uint64_t now = p->h.clock.now (p->h.clock.opaque);
-
-  if (now - p->last_look < p->h.poll_interval)
-    return 0;
-  p->last_look = now;
-  return f2_producer_look (p);
 }
 
 /* What follows a frame that was written. */

@@ -68,7 +68,12 @@ choose (const struct ring *ring, struct f2_records *rs, unsigned kind)
   copy = valid[0] && valid[1] ? is_newer (&r[1], &r[0]) : valid[1];
   rs->record[kind] = r[copy];
   rs->copy[kind] = copy;
-  rs->damaged[kind] = !valid[!copy];
+  /* A claim ends with both copies of the new epoch, durably.  An older one
+   * beside its successors came late, and what it is written over is not
+   * known. */
+  rs->record[kind].overwritten = valid[!copy] && r[copy].sequence > 1 &&
+    r[!copy].epoch < r[copy].epoch && !(r[copy].flags & F2_UNFLUSHED);
+  rs->damaged[kind] = !valid[!copy] || rs->record[kind].overwritten;
   return 0;
 }
 
@@ -285,6 +290,11 @@ f2_check_owner (const struct ring *ring, const struct f2_record *r,
 {
   char owner[600];
 
+  if (r->overwritten)
+    return set_corrupt (f2_record_offset (F2_PRODUCER, 0), "one copy of the "
+                        "%s's record is of an owner that had been replaced, "
+                        "and came late: what stood there last is lost (repair "
+                        "restores the copy)", who);
   if (f2_owner_is_gone (ring, r))
     return 1;
   if (takeover)

@@ -63,6 +63,8 @@ struct f2_record {
   uint64_t time;             /* ns since 1970 */
   struct f2_identity owner;
   char queue[F2_NAME + 1], client[F2_NAME + 1];
+  bool overwritten;          /* not on disk: its other copy is of an owner
+                                before this one, and once was this one's */
 };
 
 /* All records, as one read gives them. */
@@ -70,7 +72,8 @@ struct f2_records {
   unsigned nr;               /* 2 + consumers */
   struct f2_record record[2 + F2_MAX_CONSUMERS];
   unsigned char copy[2 + F2_MAX_CONSUMERS]; /* which of the two counts */
-  bool damaged[2 + F2_MAX_CONSUMERS];       /* the other one is not valid */
+  bool damaged[2 + F2_MAX_CONSUMERS];       /* the other one is not valid, or
+                                overwritten */
   unsigned char *buffer;     /* for the read, and for a write */
   size_t size;
   uint64_t connection;       /* of the device, on which they were read */

@@ -30,11 +30,12 @@ look_only (struct handle *h)
 {
   blkring_producer *p = (blkring_producer *) h;
   const uint64_t connection = device_connection (h->ring.device);
+  const uint64_t begin = now (p);
 
   if (h->ring.format->producer_look (p) == -1)
     return -1;
   h->connection = connection;
-  p->last_look = now (p);
+  p->last_look = begin;
   return 0;
 }
 

@@ -375,6 +375,72 @@ late_frame_before_a_third_owner (void **state)
   stop_shared (&h);
 }
 
+/*---------------------------------------------------------------------*/
+
+/* The write of a record takes a while, and the owner is replaced
+ * meanwhile. */
+static void
+replace_meanwhile (struct record_device *rd)
+{
+  (void) rd;
+  racing->g.p = blkring_producer_attach (racing->again, taking_over ());
+  assert_non_null (racing->g.p);
+}
+
+static void
+advance_that_is_overtaken_fails (void **state)
+{
+  struct shared h = start_shared (with_clock (), NULL);
+  blkring_position after;
+
+  (void) state;
+  after = push (h.f.p, 'a', 1);
+  racing = &h;
+  h.f.rd->behind_flush = replace_meanwhile;
+  assert_fails (EBUSY, blkring_producer_advance (h.f.p, after));
+  assert_null (h.f.rd->behind_flush);
+  stop_shared (&h);
+}
+
+/* Over the copy that counts: what that said last is gone. */
+static void
+late_record_is_told (void **state)
+{
+  static const unsigned kinds[] = { F2_PRODUCER, F2_CONSUMER };
+  const struct blkring_attach_options o = { .client = "third" };
+  struct f2_record r;
+  unsigned i, copy;
+
+  (void) state;
+  for (i = 0; i < LENGTH (kinds); ++i) {
+    struct shared h = start_late ();
+    struct fixture g;
+
+    take_over_consumer (&h);
+    assert_ok (blkring_producer_advance (h.g.p, push (h.g.p, 'b', 1)));
+    free_one (h.g.c);
+    copy = get_record (h.f.rd, kinds[i], &r);
+    assert_int_equal (r.sequence, 3);
+    r.epoch--;
+    r.sequence += 7;
+    poke_record (h.f.rd, kinds[i], copy, &r);
+    g = elsewhere (&h.f);
+    assert_int_equal (check (g.rd).corruptions, 1);
+    if (kinds[i] == F2_PRODUCER)
+      assert_no_handle (EBADMSG, blkring_producer_attach (g.rd->device, &o));
+    else
+      assert_no_handle (EBADMSG, blkring_consumer_attach (g.rd->device, &o));
+    assert_message ("had been replaced");
+    /* Without its record, what the producer had advanced to is staged. */
+    assert_int_equal (blkring_repair (g.rd->device, NULL, BLKRING_REPAIR_ALL,
+                                      NULL, NULL),
+                      kinds[i] == F2_PRODUCER ? 2 : 1);
+    assert_clean (g.rd);
+    stop (&g);
+    stop_shared (&h);
+  }
+}
+
 int
 main (void)
 {
@@ -391,6 +457,8 @@ main (void)
     cmocka_unit_test (late_frame_is_not_adopted),
     cmocka_unit_test (late_frame_over_what_a_dead_owner_wrote),
     cmocka_unit_test (late_frame_before_a_third_owner),
+    cmocka_unit_test (advance_that_is_overtaken_fails),
+    cmocka_unit_test (late_record_is_told),
   };
 
   return cmocka_run_group_tests_name ("replaced owners of format 2", tests,

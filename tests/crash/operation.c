@@ -125,7 +125,7 @@ judge_overtaken (struct actor *a, int r, int err, uint32_t id,
 
   errno = err;
   if (r == -1 && err == EBUSY)
-    a->refused = true;
+    a->refused = a->replaced = true;
   else if (r == -1)
     failed (a);
   else if (!expose)
@@ -190,7 +190,7 @@ push (struct actor *a, bool batch, bool expose)
   states |= m->states;
   /* What it wrote may be there. */
   if (r == -1 && err == EBUSY && w->replacing) {
-    a->refused = true;
+    a->refused = a->replaced = true;
     return;
   }
   if (r == -1) {
@@ -224,7 +224,7 @@ advance (struct actor *a)
   if (a->number != a->world->owner)
     judge_overtaken (a, r, errno, id, pushed, true);
   else if (r == -1 && errno == EBUSY && a->world->replacing)
-    a->refused = true;
+    a->refused = a->replaced = true;
   else if (r == -1)
     failed (a);
   else
@@ -241,7 +241,7 @@ look (struct actor *a)
   model_acknowledge (m);
   state = blkring_producer_state (a->p);
   if (state == -1) {
-    a->refused = errno == EBUSY && a->world->replacing &&
+    a->refused = a->replaced = errno == EBUSY && a->world->replacing &&
       a->number == ACTOR_PRODUCER;
     if (!a->refused)
       failed (a);
@@ -494,6 +494,8 @@ op_is_possible (const struct world *w, enum op op)
   const struct actor *s = &w->actors[ACTOR_SUCCESSOR];
   const struct model *m = &w->model;
 
+  if (world_actor ((struct world *) w, op)->replaced)
+    return false;
   switch (op) {
   case OP_ADVANCE:
     return p->p && w->owner == ACTOR_PRODUCER && m->pushed > bounds_max (&m->ends);

@@ -190,7 +190,7 @@ actor_kill (struct actor *a)
   blkring_consumer_free (a->c);
   a->p = NULL;
   a->c = NULL;
-  a->attached = false;
+  a->attached = a->replaced = false;
   w->alone = alone;
   a->port.dead = false;
   a->port.deferred = false;

@@ -48,6 +48,7 @@ struct actor {
   bool busy;                 /* in the middle of 'op' */
   bool refused;              /* 'op' had no effect, as it may */
   bool attached;             /* or attaching */
+  bool replaced;             /* and knows it */
   ucontext_t context;
   void *stack;
 };
