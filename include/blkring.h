@@ -192,7 +192,8 @@ struct blkring_device_ops {
 
   /* Optional: without it one request comes after the other, by the
    * functions above; with it all come here.  Do all the parts, at once or
-   * in any order; they do not overlap.  Returns 0 when each is done whole.
+   * in any order; no write overlaps another part.  Returns 0 when each is
+   * done whole.
    *
    * 'connection' is for devices whose connection to the storage can be lost
    * and made again, and 0 for others.  If it is not 0, and 'connection'

@@ -332,13 +332,16 @@ write_out (struct writer *w, bool finish)
   const struct ring *ring = &w->p->h.ring;
   struct handle *h = &w->p->h;
   const bool each = device_submits (ring->device);
+  /* All around the ring the first sector comes again as the last, with the
+   * whole of its content. */
+  const uint64_t skip = w->fill > ring->capacity ? ring->sector_size : 0;
   struct blkring_part parts[4];
   size_t nr;
   bool all;
 
   keep_head (w);
-  nr = ring_parts (ring, BLKRING_PART_WRITE, w->s->buffer, w->start,
-                   w->start + w->fill, parts);
+  nr = ring_parts (ring, BLKRING_PART_WRITE, w->s->buffer + skip,
+                   w->start + skip, w->start + w->fill, parts);
   all = nr > 0 && w->requests == 0;
   w->start += w->fill;
   w->fill = 0;

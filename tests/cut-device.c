@@ -67,7 +67,8 @@ check_part (const struct cut_device *d, const struct blkring_part *part)
 static void
 check_apart (const struct blkring_part *a, const struct blkring_part *b)
 {
-  if (a->offset + a->count <= b->offset || b->offset + b->count <= a->offset)
+  if ((a->kind != BLKRING_PART_WRITE && b->kind != BLKRING_PART_WRITE) ||
+      a->offset + a->count <= b->offset || b->offset + b->count <= a->offset)
     return;
   fprintf (stderr, "requests at %llu and %llu overlap\n",
            (unsigned long long) a->offset, (unsigned long long) b->offset);

@@ -350,6 +350,36 @@ what_is_read_beside_is_what_was_there (void **state)
   }
 }
 
+/* Items that go all around the ring, and into the sector in which they
+ * begin: the parts must not overlap, since they come in any order. */
+static void
+a_write_all_around_the_ring_has_parts_that_do_not_overlap (void **state)
+{
+  static unsigned char payload[20 * 512];
+  struct blkring_item item;
+  struct ring r;
+  unsigned sectors, i;
+  size_t length;
+
+  (void) state;
+  memset (payload, 'x', sizeof payload);
+  for (sectors = 4; sectors <= 20; sectors += 4) {
+    begin (&r, 1, sectors * 512);
+    srand (sectors);
+    for (i = 0; i < 200; ++i) {
+      length = i % 2 ? (unsigned) rand () % 500
+        : (sectors - 3) * 512 - 4 - rand () % 20;
+      fill_payload (payload, length, i);
+      assert_ok (blkring_producer_append (r.p, payload, length, NULL));
+      assert_ok (blkring_consumer_pop (r.c, NULL, &item));
+      assert_int_equal (item.length, length);
+      assert_true (is_payload (item.data, length, i));
+      assert_ok (blkring_consumer_advance (r.c, item.next));
+    }
+    end (&r);
+  }
+}
+
 /*---------------------------------------------------------------------*/
 
 static int
@@ -448,6 +478,8 @@ main (void)
     cmocka_unit_test (larger_requests_than_the_device_takes_fly_together),
     cmocka_unit_test (buffers_are_as_aligned_as_the_device_needs_them),
     cmocka_unit_test (what_is_read_beside_is_what_was_there),
+    cmocka_unit_test
+      (a_write_all_around_the_ring_has_parts_that_do_not_overlap),
     cmocka_unit_test (a_program_of_before_submit_goes_on_working),
   };
 
