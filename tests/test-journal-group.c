@@ -255,7 +255,9 @@ push_from_many (struct test_journal *t)
   }
   for (i = 0; i < THREADS; ++i)
     assert_ok (join_caller (&callers[i]));
+  pthread_mutex_lock (&t->rd->lock);
   flushes = t->rd->flushes;
+  pthread_mutex_unlock (&t->rd->lock);
   assert_ok (blkring_journal_shutdown (t->j, BLKRING_JOURNAL_DRAIN));
   assert_true (in_order);
   for (i = 0; i < THREADS; ++i)

@@ -30,6 +30,7 @@ _blkring_img ()
       consume--output) words="items json" ;;
       dump--output) words="human json raw" ;;
       *--output) words="human json" ;;
+      *--on-failure) words="stop skip dead-letter=" ;;
       *--durability) words="full none" ;;
       *--sector-size) words="512 4096" ;;
       *--direct) words="on off" ;;
@@ -47,6 +48,8 @@ _blkring_img ()
       produce) own="--batch= --framing= --wait --no-wait --durability= -p
         --takeover" ;;
       consume) own="--count= --until-empty --follow --framing= --output=
+        --exec= --exec-batch= --retry-interval= --flush-interval=
+        --max-attempts= --on-failure= --drain
         --consumer= --takeover --salvage" ;;
       dump) own="--from= --count= --output= --consumer= --salvage" ;;
       suspend | resume) own="--wait --wait= --force --consumer=" ;;

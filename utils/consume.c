@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * blkring-img consume: from the ring to stdout.
+ * blkring-img consume: from the ring to stdout, or (exec.c) to a command.
  *
  * The ring is advanced only behind items that were written whole, and
  * where stdout is a file are on its disk.
@@ -17,17 +17,22 @@
 #include <unistd.h>
 
 #include "bytes.h"
+#include "exec.h"
 #include "framing.h"
 #include "img.h"
 
 #define BATCH 256
 /* How soon a signal that came just before a wait is seen, ms. */
 #define WAIT_SLICE 500
+#define DEFAULT_RETRY 5000   /* ms */
 
 struct consume {
   struct common common;
   enum framing framing;
+  struct exec exec;
+  bool has_exec_option, has_on_failure;
   bool json, until_empty, follow, has_count, takeover, salvage;
+  bool has_framing, has_output;
   struct salvage skipped;
   uint64_t left;             /* items still to be consumed */
   blkring_device *device;
@@ -202,6 +207,17 @@ copy (struct consume *c)
 }
 
 static int
+exec (struct consume *c)
+{
+  c->exec.common = &c->common;
+  c->exec.device = c->device;
+  c->exec.consumer = c->consumer;
+  c->exec.until_empty = c->until_empty;
+  c->exec.left = c->left;
+  return exec_items (&c->exec);
+}
+
+static int
 run (struct consume *c)
 {
   struct blkring_attach_options o;
@@ -222,7 +238,10 @@ run (struct consume *c)
   o.skipped = report_skipped;
   o.skipped_opaque = &c->skipped;
   c->consumer = blkring_consumer_attach (device, &o);
-  status = c->consumer ? copy (c) : fail_ring (&c->common);
+  if (c->consumer == NULL)
+    status = fail_ring (&c->common);
+  else
+    status = c->exec.command ? exec (c) : copy (c);
   blkring_consumer_free (c->consumer);
   blkring_device_close (device);
   free (c->out);
@@ -231,21 +250,95 @@ run (struct consume *c)
   return status;
 }
 
+/*---------------------------------------------------------------------*/
+
+enum {
+  OPT_COUNT = OPT_OWN, OPT_UNTIL_EMPTY, OPT_FOLLOW, OPT_FRAMING,
+  OPT_TAKEOVER, OPT_SALVAGE, OPT_EXEC, OPT_EXEC_BATCH, OPT_RETRY,
+  OPT_FLUSH, OPT_ATTEMPTS, OPT_ON_FAILURE, OPT_DRAIN
+};
+
 static int
-check_options (struct consume *c)
+misuse (const char *what)
 {
-  if (c->has_count + c->until_empty + c->follow <= 1)
-    return 0;
-  fprintf (stderr, "blkring-img: --count, --until-empty and --follow exclude "
-           "each other\n");
+  fprintf (stderr, "blkring-img: %s\n", what);
   return -1;
+}
+
+static int
+check_options (const struct consume *c)
+{
+  const struct exec *e = &c->exec;
+
+  if (c->has_count + c->until_empty + c->follow > 1)
+    return misuse ("--count, --until-empty and --follow exclude each other");
+  if (c->has_exec_option && e->command == NULL)
+    return misuse ("--exec-batch, --retry-interval, --flush-interval, "
+                   "--max-attempts, --on-failure and --drain are for --exec");
+  if (e->command && (c->has_framing || c->has_output))
+    return misuse ("--framing and --output are for stdout, not for --exec");
+  if (c->has_on_failure && e->max_attempts == 0)
+    return misuse ("--on-failure needs --max-attempts: without it a command "
+                   "that fails is tried for ever");
+  return 0;
+}
+
+static int
+parse_on_failure (struct exec *e)
+{
+  static const char prefix[] = "dead-letter=";
+  static const char *const words[] = { "stop", "skip", "dead-letter=RING",
+                                       NULL };
+  int word;
+
+  if (strncmp (optarg, prefix, strlen (prefix)) == 0 &&
+      optarg[strlen (prefix)]) {
+    e->on_failure = ON_FAILURE_DEAD_LETTER;
+    e->dead_letter = optarg + strlen (prefix);
+    return 0;
+  }
+  word = parse_word ("--on-failure", optarg, words);
+  e->on_failure = word == 1 ? ON_FAILURE_SKIP : ON_FAILURE_STOP;
+  return word == -1 ? -1 : 0;
+}
+
+/* 1: it is none of --exec. */
+static int
+exec_option (struct consume *c, int opt)
+{
+  struct exec *e = &c->exec;
+  uint64_t batch;
+
+  c->has_exec_option |= opt > OPT_EXEC;
+  switch (opt) {
+  case OPT_EXEC:
+    e->command = optarg;
+    return 0;
+  case OPT_EXEC_BATCH:
+    if (parse_number ("--exec-batch", optarg, 1, 1000000, &batch) == -1)
+      return -1;
+    e->batch = batch;
+    return 0;
+  case OPT_RETRY:
+    return parse_seconds ("--retry-interval", optarg, &e->retry_ms);
+  case OPT_FLUSH:
+    return parse_seconds ("--flush-interval", optarg, &e->flush_ms);
+  case OPT_ATTEMPTS:
+    return parse_number ("--max-attempts", optarg, 0, UINT64_MAX,
+                         &e->max_attempts);
+  case OPT_ON_FAILURE:
+    c->has_on_failure = true;
+    return parse_on_failure (e);
+  case OPT_DRAIN:
+    e->drain = true;
+    return 0;
+  }
+  return 1;
 }
 
 static int
 run_consume (int argc, char **argv)
 {
-  enum { OPT_COUNT = OPT_OWN, OPT_UNTIL_EMPTY, OPT_FOLLOW, OPT_FRAMING,
-         OPT_TAKEOVER, OPT_SALVAGE };
   static const struct option options[] = {
     { "count", required_argument, NULL, OPT_COUNT },
     { "until-empty", no_argument, NULL, OPT_UNTIL_EMPTY },
@@ -254,6 +347,13 @@ run_consume (int argc, char **argv)
     { "takeover", no_argument, NULL, OPT_TAKEOVER },
     { "salvage", no_argument, NULL, OPT_SALVAGE },
     { "output", required_argument, NULL, OPT_OUTPUT },
+    { "exec", required_argument, NULL, OPT_EXEC },
+    { "exec-batch", required_argument, NULL, OPT_EXEC_BATCH },
+    { "retry-interval", required_argument, NULL, OPT_RETRY },
+    { "flush-interval", required_argument, NULL, OPT_FLUSH },
+    { "max-attempts", required_argument, NULL, OPT_ATTEMPTS },
+    { "on-failure", required_argument, NULL, OPT_ON_FAILURE },
+    { "drain", no_argument, NULL, OPT_DRAIN },
     COMMON_LONG
   };
   static const char *const framings[] = { "line", "null", "length", "none",
@@ -263,6 +363,7 @@ run_consume (int argc, char **argv)
   static const char *const outputs[] = { "items", "json", NULL };
   struct consume c = {
     .common.subcommand = &consume_command, .left = UINT64_MAX,
+    .exec.retry_ms = DEFAULT_RETRY,
   };
   int opt, word;
 
@@ -290,15 +391,20 @@ run_consume (int argc, char **argv)
       if (word == -1)
         return STATUS_FAILED;
       c.framing = by_word[word];
+      c.has_framing = true;
       break;
     case OPT_OUTPUT:
       word = parse_word ("--output", optarg, outputs);
       if (word == -1)
         return STATUS_FAILED;
       c.json = word == 1;
+      c.has_output = true;
       break;
     default:
-      if (common_option (&c.common, opt) == -1)
+      word = exec_option (&c, opt);
+      if (word == 1)
+        word = common_option (&c.common, opt);
+      if (word == -1)
         return STATUS_FAILED;
     }
   if (common_arguments (&c.common, argc, argv, 0) == -1 ||
@@ -310,7 +416,7 @@ run_consume (int argc, char **argv)
 const struct subcommand consume_command = {
   .name = "consume",
   .arguments = "RING",
-  .summary = "take items out of a ring and write them to stdout",
+  .summary = "take items out of a ring, to stdout or by a command",
   .consumes = true,
   .options =
   "      --count=N          end after N items\n"
@@ -322,6 +428,19 @@ const struct subcommand consume_command = {
   "                         length (u32 little-endian) before it, or the "
   "item alone\n"
   "      --output=items|json\n"
+  "      --exec=COMMAND     run it for each item, which is on its stdin, "
+  "until it\n"
+  "                         succeeds\n"
+  "      --exec-batch=N     for up to N items at once, each with a NUL behind "
+  "it\n"
+  "      --retry-interval=SECONDS\n"
+  "                         between two attempts (5)\n"
+  "      --flush-interval=SECONDS\n"
+  "                         how long an item may wait for others (0)\n"
+  "      --max-attempts=N   give an item up after so many (0: never)\n"
+  "      --on-failure=stop|skip|dead-letter=RING2\n"
+  "                         what becomes of it then\n"
+  "      --drain            on a signal, do first what is in the ring\n"
   "      --consumer=K       which consumer of the ring to be, from 0\n"
   "      --takeover         replace a consumer that may be alive\n"
   "      --salvage          go on behind what is damaged\n",

@@ -1,0 +1,1 @@
+consume-exec.bats
