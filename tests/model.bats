@@ -18,7 +18,7 @@ search () {
   cp "$abs_top_srcdir/docs/model/$model.pml" model.pml
   spin -a "$@" model.pml
   # shellcheck disable=SC2086
-  $CC $cc_options -o pan pan.c
+  $CC -w $cc_options -o pan pan.c
   # shellcheck disable=SC2086
   output=$(./pan -m100000 $pan_options)
   echo "$output"
@@ -95,4 +95,43 @@ progress="-O1 -DNP"
 
 @test "suspend: a late write of one that is dead is found" {
   finds "assertion violated" suspend "-DSAFETY" "" -DBROKEN=10
+}
+
+loss="((told||(acknowledged[id]==0))||(acknowledged[id]==freed[id]))"
+
+@test "takeover: what was acknowledged is delivered, or somebody is told" {
+  search takeover "$safety" ""
+  search takeover "$safety" "" -DTAKERS=1 -DAPPENDS="$(long 3 2)"
+}
+
+@test "takeover: a taker that does not wait is found" {
+  finds "$loss" takeover "-DSAFETY" "" -DBROKEN=1
+}
+
+@test "takeover: a taker that reads before it claims is found" {
+  finds "$loss" takeover "-DSAFETY" "" -DBROKEN=2
+}
+
+@test "takeover: no look behind a write that took long is found" {
+  finds "$loss" takeover "-DSAFETY" "" -DBROKEN=3
+}
+
+@test "takeover: frames of an epoch that is over are found" {
+  finds "$loss" takeover "-DSAFETY" "" -DBROKEN=4
+}
+
+@test "takeover: frames without a chain are found" {
+  finds "$loss" takeover "-DSAFETY" "" -DBROKEN=5
+}
+
+@test "takeover: a taker that does not look back is found" {
+  finds "$loss" takeover "-DSAFETY" "" -DBROKEN=6
+}
+
+@test "takeover: a consumer that does not look after a late write is found" {
+  finds "$loss" takeover "-DSAFETY" "" -DBROKEN=7
+}
+
+@test "takeover: two at the same time are found" {
+  finds "$loss" takeover "-DSAFETY" "" -DBROKEN=8
 }
