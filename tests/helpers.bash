@@ -164,9 +164,25 @@ idle_producer () {
   eventually is items "${1-1}"
 }
 
-# A producer or consumer has its lock, and so is attached or about to be.
+# A producer or consumer has its lock, and has claimed its side: it writes
+# nothing more for having come.
 attached () {
-  grep -qs '^lock:' "/proc/${1-$pid}/fdinfo/"*
+  grep -qs '^lock:' "/proc/${1-$pid}/fdinfo/"* || return 1
+  [ $format = 1 ] || claimed "${1-$pid}"
+}
+
+# Both copies of a record of format 2 are of this process, and not clean.
+claimed () {
+  perl -e 'my ($pid, $n) = @ARGV;
+    open my $f, "<", "ring" or die "ring: $!";
+    for my $copy (map { 8192 + 8192 * $_ } 0, 2 .. 1 + $n) {
+      exit 0 if 2 == grep {
+        seek $f, $_, 0 and 512 == read $f, my $record, 512 or die;
+        my ($flags, $process) = unpack "x8 V x68 Q<", $record;
+        $process == $pid && !($flags & 1)
+      } $copy, $copy + 4096;
+    }
+    exit 1' "$1" "$(od -An -tu4 -j 28 -N 4 ring)"
 }
 
 # Wait until the command succeeds.
