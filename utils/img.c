@@ -26,8 +26,8 @@ print_usage (FILE *to)
   fprintf (to, "usage: blkring-img SUBCOMMAND [OPTIONS] RING [ARGS]\n"
            "       blkring-img SUBCOMMAND --help\n"
            "       blkring-img --help | --version\n\n"
-           "RING is a file or a block device that holds a queue of "
-           "messages.\n\n");
+           "RING holds a queue of messages: a file, a block device, or the "
+           "URI of an\nNBD export, as nbd://host/.\n\n");
   for (i = 0; subcommands[i]; ++i)
     fprintf (to, "  %-8s %s\n", subcommands[i]->name,
              subcommands[i]->summary);
