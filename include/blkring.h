@@ -407,7 +407,8 @@ enum blkring_durability {
                                      locks cannot reach the consumer */
 
 #define BLKRING_ATTACH_TAKEOVER 4 /* format 2: replace an owner that may be
-                                     alive; waits two poll intervals */
+                                     alive; waits two poll intervals,
+                                     a producer twice */
 
 #define BLKRING_ATTACH_SALVAGE 8  /* format 2, consumer: go on behind what is
                                      damaged, and report it to 'skipped' */

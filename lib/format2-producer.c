@@ -256,9 +256,10 @@ take_over (blkring_producer *p)
 }
 
 /* Everything before the claim.  1; 0 when somebody else was here meanwhile,
- * and what was found counts no more; -1. */
+ * and what was found counts no more; -1.  '*replaces': an owner that may be
+ * alive. */
 static int
-prepare (blkring_producer *p)
+prepare (blkring_producer *p, bool *replaces)
 {
   const struct ring *ring = &p->h.ring;
   struct producer_state *s = p->format_state;
@@ -271,8 +272,9 @@ prepare (blkring_producer *p)
   gone = f2_check_owner (ring, mine (s), "producer", p->h.takeover);
   if (gone == -1)
     return -1;
+  *replaces = *replaces || !gone;
   clean = mine (s)->flags & F2_CLEAN;
-  if (!gone && take_over (p) == -1)
+  if (*replaces && take_over (p) == -1)
     return -1;
   before = *mine (s);
   if (recover (p, !clean) == -1)
@@ -284,10 +286,34 @@ prepare (blkring_producer *p)
   return f2_same_write (mine (s), &before);
 }
 
+/* A frame of the owner that was replaced may have come where we have found
+ * the end, and a consumer have freed it before it could see our claim.  Its
+ * record is there two poll intervals later, or it looks once more.  1; 0
+ * when the stream goes on behind that frame; -1. */
+static int
+look_back (blkring_producer *p)
+{
+  struct producer_state *s = p->format_state;
+  const struct f2_record claimed = s->written;
+  struct handle *h = &p->h;
+
+  s->written.epoch = 0;      /* until we know */
+  if (h->clock.sleep (h->clock.opaque, 2 * h->poll_interval) == -1)
+    return set_errno_error (errno, "interrupted while taking over");
+  if (f2_read_records (&h->ring, &s->records) == -1 ||
+      f2_check_mine (h, &s->records, F2_PRODUCER, &claimed) == -1)
+    return -1;
+  if (f2_find_past (&s->records, p->tail) != 0)
+    return 0;
+  s->written = claimed;
+  return 1;
+}
+
 int
 f2_producer_open (blkring_producer *p)
 {
   struct producer_state *s = calloc (1, sizeof *s);
+  bool replaces = false;
   int r, tries;
 
   if (s == NULL)
@@ -295,11 +321,17 @@ f2_producer_open (blkring_producer *p)
   p->format_state = s;
   if (f2_records_init (&s->records, &p->h.ring) == -1)
     return -1;
-  for (tries = 0; (r = prepare (p)) == 0; ++tries)
-    if (tries == ATTACH_TRIES)
+  for (tries = 0;; ++tries) {
+    if (tries > ATTACH_TRIES)
       return set_error (EBUSY, "other producers attach at the same time");
-  if (r == -1 || claim (p) == -1)
-    return -1;
+    r = prepare (p, &replaces);
+    if (r == 1)
+      r = claim (p) == -1 ? -1 : replaces ? look_back (p) : 1;
+    if (r == -1)
+      return -1;
+    if (r == 1)
+      break;
+  }
   adopt (p);
   p->freed = p->freed_seen;
   trace (p, BLKRING_TRACE_GET, BLKRING_TRACE_PRODUCER, p->tail);

@@ -39,7 +39,6 @@ f2_consumer_adopt (blkring_consumer *c)
   const struct f2_record *control = &s->records.record[F2_CONTROL];
 
   s->published = p->position;
-  s->last_look = c->h.clock.now (c->h.clock.opaque);
   c->limit = max_u64 (p->position, c->popped);
   c->suspend = control->flags & F2_SUSPEND;
   c->suspend_ack = p->suspend == control->suspend ? c->suspend : !c->suspend;
@@ -60,12 +59,15 @@ int
 f2_consumer_look (blkring_consumer *c)
 {
   struct consumer_state *s = c->format_state;
+  /* It may take long, and what it tells is from its beginning. */
+  const uint64_t now = c->h.clock.now (c->h.clock.opaque);
 
   if (f2_read_records (&c->h.ring, &s->records) == -1)
     return -1;
   if (!c->observer &&
       f2_check_mine (&c->h, &s->records, f2_kind (c), &s->written) == -1)
     return -1;
+  s->last_look = now;
   f2_consumer_adopt (c);
   return 0;
 }
