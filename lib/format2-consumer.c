@@ -318,6 +318,34 @@ check_passed (blkring_consumer *c, const struct seen *passed)
   return f2_set_late (c, passed->start);
 }
 
+static bool
+goes_without_flushes (const struct f2_records *rs)
+{
+  unsigned k;
+
+  for (k = 0; k < rs->nr; ++k)
+    if (rs->record[k].flags & F2_UNFLUSHED)
+      return true;
+  return false;
+}
+
+/* Rule 3: what is passed may be in a cache alone, unless another frame
+ * follows.  Then look, for the flush may take long. */
+static int
+make_durable (blkring_consumer *c, const struct seen *passed)
+{
+  struct consumer_state *s = c->format_state;
+  const bool spare = f2_is_followed (c, passed);
+
+  if (!spare && handle_flush (&c->h) == -1)
+    return -1;
+  if (f2_consumer_look (c) == -1)
+    return -1;
+  if (!spare || !goes_without_flushes (&s->records))
+    return 0;
+  return handle_flush (&c->h) == -1 ? -1 : f2_consumer_look (c);
+}
+
 /* A write that took longer than the poll interval: was a producer that had
  * been replaced meanwhile the one who wrote what is freed now?  Its successor
  * may have begun at that place, or it may have destroyed what is there. */
@@ -362,9 +390,7 @@ f2_free_to (blkring_consumer *c, uint64_t position)
   struct f2_record *r = f2_mine (c);
 
   if (find_passed (c, position, &passed) == -1 ||
-      /* Rule 3: the frames may be in a cache alone. */
-      handle_flush (h) == -1 ||
-      f2_consumer_look (c) == -1 || check_passed (c, &passed) == -1)
+      make_durable (c, &passed) == -1 || check_passed (c, &passed) == -1)
     return -1;
   r->position = position;
   r->frame = position == passed.end ? passed.end : passed.start;

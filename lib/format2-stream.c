@@ -133,6 +133,7 @@ read_frame (blkring_consumer *c, uint64_t at, uint32_t chain,
   struct consumer_state *s = c->format_state;
   struct window *w = s->w;
   const uint64_t last_end = w->read_end;
+  const uint64_t b = c->h.ring.block_size;
   uint64_t needed, ahead;
   int tries;
 
@@ -145,17 +146,20 @@ read_frame (blkring_consumer *c, uint64_t at, uint32_t chain,
       ahead = max_u64 (ahead, min_u64 (s->published - at, LARGEST_READ));
     if (tries == 1 && needed <= w->end - w->start)
       break;
-    if (fill_window (c, at, max_u64 (ahead, needed)) == -1)
+    /* More than a look at the end: with the header that may follow. */
+    if (max_u64 (ahead, needed) > b)
+      ahead = max_u64 (ahead, needed) + b;
+    if (fill_window (c, at, ahead) == -1)
       return -1;
     if (f2_frame_in_window (c, at, chain, f, &needed)) {
       /* More, if all that was read last was used: else this consumer goes
-       * in step with the producer. */
+       * in step with the producer.  A frame like this one at least. */
       w->next_read = at + needed > last_end
-        ? min_u64 (2 * w->next_read, LARGEST_READ) : c->h.ring.block_size;
+        ? min_u64 (2 * w->next_read, max_u64 (LARGEST_READ, needed + b)) : b;
       return 1;
     }
   }
-  w->next_read = c->h.ring.block_size;
+  w->next_read = b;
   return 0;
 }
 
@@ -322,9 +326,36 @@ visible_frame (blkring_consumer *c, uint64_t at, uint32_t chain,
   return r;
 }
 
+/* A producer begins a frame when the one before it is durable, with all
+ * before that; and one that is exposed when the one before it is exposed,
+ * or 'published' that passes it is durable. */
+static bool
+follows (const struct f2_frame *f, const struct seen *seen)
+{
+  return f->position == seen->end && f->chain == seen->crc &&
+    (f->flags | seen->frame.flags) & F2_PUBLISHED;
+}
+
+bool
+f2_is_followed (blkring_consumer *c, const struct seen *seen)
+{
+  struct consumer_state *s = c->format_state;
+  const struct window *w = &s->main;
+  struct f2_frame f;
+
+  if (seen->followed)
+    return true;
+  /* Its header alone: it may be under way. */
+  return seen->end >= w->start && seen->end < w->end &&
+    f2_decode_frame (w->data + (seen->end - w->start), &c->h.ring, seen->end,
+                     &f) && follows (&f, seen);
+}
+
 static void
 remember (struct consumer_state *s, const struct f2_frame *f, uint64_t size)
 {
+  if (s->nr_seen > 0 && follows (f, &s->seen[s->nr_seen - 1]))
+    s->seen[s->nr_seen - 1].followed = true;
   if (s->nr_seen == REMEMBERED) {
     s->nr_seen = REMEMBERED / 2;
     memmove (s->seen, s->seen + REMEMBERED / 2,
