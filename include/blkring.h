@@ -763,7 +763,9 @@ struct blkring_info {
   unsigned nr_consumers;
   struct blkring_side_info producer_side;
   struct blkring_side_info consumers[64];
-  uint64_t reserved[8];
+  uint32_t features[3];      /* bits: incompatible, compatible for reading,
+                                compatible; see docs/format2.md */
+  uint64_t reserved[6];
 };
 
 #define BLKRING_INSPECT_POINTERS 1 /* inspect: look at the pointers alone, not

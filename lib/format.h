@@ -37,6 +37,8 @@ struct ring {
   unsigned char uuid[16];
   char label[65];
   uint64_t created;          /* ns since 1970 */
+  uint32_t features[3];      /* incompatible, compatible for reading,
+                                compatible */
   bool read_only;            /* has features that forbid us to write */
 };
 

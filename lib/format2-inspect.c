@@ -226,6 +226,7 @@ describe (const struct walk *w, struct blkring_info *i)
   memcpy (i->uuid, ring->uuid, sizeof i->uuid);
   memcpy (i->label, ring->label, sizeof i->label);
   i->created = ring->created;
+  memcpy (i->features, ring->features, sizeof i->features);
   i->epoch = r[F2_PRODUCER].epoch;
   i->state = state_of (&r[F2_CONTROL], &r[F2_PRODUCER]);
   i->nr_consumers = ring->consumers;
