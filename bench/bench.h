@@ -83,6 +83,7 @@ struct bench {
   int ring_fd;               /* … and a descriptor to flush it by */
   unsigned ring_format;      /* what is in it now */
   uint32_t ring_block_size;
+  bool ring_unflushed;       /* it was used with durability none */
   int limit_fd;              /* the file of the bare loops … */
   int direct_fd;             /* … with O_DIRECT and O_DSYNC, or -1 */
   uint64_t limit_tail, limit_head;
