@@ -369,7 +369,7 @@ struct blkring_create_options {
  *
  * EINVAL  too small, or size not a multiple of the sector size
  * EEXIST  the device holds something else (the message says what)
- * EBUSY   a producer or consumer is attached */
+ * EBUSY   a producer or consumer is attached, or a server guards the ring */
 extern int blkring_create (blkring_device *device,
                            const struct blkring_create_options *options);
 
@@ -386,7 +386,8 @@ typedef void (*blkring_progress_fn) (void *opaque, uint64_t done,
 
 /* Overwrite the whole device, ring included, with the 'length' bytes of
  * 'pattern' again and again (NULL: zeros), and flush.  The signature goes
- * first, durably.  Fails with EBUSY while somebody is attached. */
+ * first, durably.  Fails with EBUSY while somebody is attached, or a server
+ * guards the ring. */
 extern int blkring_erase (blkring_device *device,
                           const void *pattern, size_t length,
                           blkring_progress_fn progress, void *opaque);
@@ -815,7 +816,7 @@ enum blkring_repair {
 
 /* Repair what can be repaired without a loss.  fn (may be NULL) is told of
  * each repair.  Returns their number, or -1: EBUSY while somebody is
- * attached. */
+ * attached, or a server guards the ring. */
 extern int blkring_repair (blkring_device *device,
                            const struct blkring_inspect_options *options,
                            enum blkring_repair what,
