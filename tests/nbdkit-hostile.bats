@@ -17,7 +17,10 @@ start_ring () {
 unharmed () {
   ! gone "$server" || fail "the server is gone: $(tail -n 5 log)"
   export_is items "${1-10}"
+  eventually is_idle
   stop_server
+  [ "$status" = 0 ] || 
+    fail "it ends with $status: $(grep -v refused log | tail -n 50)"
   ring_is_valid
   is items "${1-10}"
 }
