@@ -105,6 +105,8 @@ a_silent_owner_is_replaced (void **state)
   assert_refused (g.v, EPERM, put_item (g.a, 208, 16));
   assert_refused (g.v, EPERM, put_producer (g.a, 208));
   assert_ok (put_producer (g.b, 220));
+  /* What was free when it sent it is the other's item by now. */
+  assert_refused (g.v, EPERM, put_item (g.a, 208, 4));
   /* The other side it still has, for it was not taken. */
   assert_refused (g.v, EPERM, put_consumer (g.b, 104));
   assert_ok (put_consumer (g.a, 104));
