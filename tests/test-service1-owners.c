@@ -67,9 +67,11 @@ two_producers_race (void **state)
   assert_ok (put_item (g.a, 0, 100));
   assert_ok (put_item (g.b, 0, 100));
   assert_refused (g.v, EPERM, put_producer (g.a, 104));
-  /* Pushed again it is its own. */
+  /* Pushed again it is its own, whoever has written behind it. */
   assert_ok (put_item (g.a, 0, 100));
+  assert_ok (put_item (g.b, 104, 4));
   assert_ok (put_producer (g.a, 104));
+  assert_refused (g.v, EPERM, put_producer (g.a, 112));
   assert_refused (g.v, EPERM, put_producer (g.b, 104));
   stop_guard (&g);
 
