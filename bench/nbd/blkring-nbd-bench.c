@@ -51,7 +51,7 @@ static const struct test tests[] = {
   { "append", 512, 1, false, false },
   { "append", 4096, 1, false, false },
   { "append", 512, 64, false, false },
-  { "bulk", 65536, 16, false, true },
+  { "bulk", 65536, 48, false, true },
   { "pop", 512, 64, true, false },
 };
 #define NR_TESTS (sizeof tests / sizeof tests[0])
