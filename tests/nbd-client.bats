@@ -514,10 +514,9 @@ has_come () {
 killed () {
   local format=$1 rounds=$2 i consumer producer feeder
   shift 2
-  truncate -s 512K ring
+  blkring-img create -q --format="$format" ring 512K
   serve "$@" file ring
   uri=${tls-$uri}
-  create "$format"
   start consume "$uri" >result 2>consumer.err
   consumer=$pid
   input_pipe
@@ -565,4 +564,21 @@ killed () {
   keys
   tls=$(tls_uri alice keys)
   killed 2 3 --tls=require --tls-psk=keys
+}
+
+# The filter that was built.
+guard () {
+  filter=$abs_top_builddir/filter/.libs/nbdkit-blkring-filter.so
+  [ -e "$filter" ] || skip "there is no filter"
+  if ldd "$filter" | grep -q 'lib[at]san'; then skip "a sanitizer"; fi
+}
+
+@test "a server that is killed and started again, with a guard: the same" {
+  guard
+  killed 2 "${BLKRING_ROUNDS-3}" "--filter=$filter"
+}
+
+@test "a guarded server that is killed and started again, format 1: the same" {
+  guard
+  killed 1 "${BLKRING_ROUNDS-3}" "--filter=$filter"
 }
