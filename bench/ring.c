@@ -177,8 +177,7 @@ pop_step (struct run *r)
 
 /*---------------------------------------------------------------------*/
 
-/* A ring of the test's kind, unless it is there. */
-static void
+void
 make_ring (struct bench *b, const struct test *t)
 {
   const struct blkring_create_options options = {
