@@ -617,8 +617,9 @@ extern void blkring_consumer_free (blkring_consumer *consumer);
 typedef struct blkring_journal blkring_journal;
 
 /* Perform these items, one or more, oldest first.  0: done; they are freed,
- * durably, before any other is performed.  -1: the same items are tried
- * again after the retry interval, and those behind them wait.  What they
+ * durably: at once, or while pushes are under way together with what is
+ * performed next, as if all of that were one batch.  -1: the same items are
+ * tried again after the retry interval, and those behind them wait.  What they
  * point to is valid until it returns.  Called by the journal's thread alone.
  * It must not wait for its own journal: sync and shutdown give it EDEADLK,
  * and push does what it does with NONBLOCK. */
