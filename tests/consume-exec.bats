@@ -380,6 +380,23 @@ fill_dead () {
   done
 }
 
+@test "consume --exec: an item is not given up for a signal that hits both" {
+  small_ring
+  store a
+  # shellcheck disable=SC2016
+  tool consume --until-empty --max-attempts=1 --on-failure=skip \
+    --exec='kill -INT $PPID $$' ring
+  [ "$status" = 0 ]
+  complains 'ring: .*attempt 1 at the item'
+  holds a
+  # One that drains tries it once more.
+  # shellcheck disable=SC2016
+  tool consume --drain --max-attempts=1 --retry-interval=0 --on-failure=skip \
+    --exec='[ $BLKRING_ATTEMPT = 2 ] || kill -INT $PPID $$' ring
+  [ "$status" = 0 ]
+  must_be items 0
+}
+
 @test "consume --exec: a signal ends the wait for the next attempt" {
   small_ring
   store a
