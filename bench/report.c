@@ -125,7 +125,8 @@ report_bare (const struct result *results, size_t nr)
 {
   size_t i;
 
-  printf ("\n");
+  if (nr > 0)
+    printf ("\n");
   for (i = 0; i < nr; ++i)
     if (results[i].test.bare)
       printf ("bare %s of %u bytes: %.0f/s\n",

@@ -21,7 +21,7 @@
 #define POP_BATCH 64
 /* While others push, freeing may take no more than such a part of the time,
  * and comes after such a time in any case. */
-#define FREEING_SHARE 16
+#define FREEING_SHARE 32
 #define LONGEST_WAIT (500 * NS_PER_MS)
 /* Of the ring, in what is to be freed. */
 #define SPACE_SHARE 4
