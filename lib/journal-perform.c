@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * The thread of a journal: it gathers a batch, has it performed, again and
- * again if that fails, and frees it.
+ * again if that fails, and frees it, perhaps with the next one.
  *
  * A batch is a copy, since what pop gives may not survive the next pop, and
  * holds only items whose push has returned: what is performed is durable.
@@ -19,10 +19,8 @@
 #include "journal.h"
 
 #define POP_BATCH 64
-/* While others push, freeing may take no more than such a part of the time,
- * and comes after such a time in any case. */
+/* While others push, freeing may take no more than such a part of the time. */
 #define FREEING_SHARE 32
-#define LONGEST_WAIT (500 * NS_PER_MS)
 /* Of the ring, in what is to be freed. */
 #define SPACE_SHARE 4
 /* So that items can be read as what they are. */
@@ -132,7 +130,8 @@ gather (blkring_journal *j, blkring_position limit)
 /* To free is two flushes, which pushes would have to wait for.  So while
  * pushes are under way, and nobody waits for it, what was performed is freed
  * together with what is performed next, as if both were one batch: its bounds
- * are kept, and what failed comes behind what is free.
+ * are kept, and what failed comes behind what is free.  But an owner that was
+ * replaced has to notice within the poll interval, and does when it frees.
  *
  * With the lock held: the time until which freeing can be put off. */
 static uint64_t
@@ -145,7 +144,7 @@ free_at (const blkring_journal *j)
       j->done.end - j->done.begin >= j->ring_bytes / SPACE_SHARE)
     return 0;
   return j->done.since + min_u64 (FREEING_SHARE * j->freeing_took,
-                                  LONGEST_WAIT);
+                                  j->poll_interval);
 }
 
 int

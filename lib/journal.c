@@ -16,6 +16,7 @@
 #include "journal.h"
 
 #define DEFAULT_RETRY 5000   /* ms */
+#define DEFAULT_POLL 100     /* ms, as of attach */
 #define DEFAULT_ITEMS 1024
 #define DEFAULT_BYTES (UINT64_C (1) << 20)
 /* libblkring(3), LIMITS: what a frame takes beside its items. */
@@ -49,11 +50,14 @@ check_options (const struct blkring_journal_options *o,
 static void
 configure (blkring_journal *j, const struct blkring_journal_options *o)
 {
+  const uint32_t poll = o->attach ? o->attach->poll_interval : 0;
+
   j->verdict = o->verdict;
   j->max_attempts = o->max_attempts;
   j->retry_interval = (o->retry_interval ? o->retry_interval : DEFAULT_RETRY)
     * NS_PER_MS;
   j->flush_interval = o->flush_interval * NS_PER_MS;
+  j->poll_interval = (poll ? poll : DEFAULT_POLL) * NS_PER_MS;
   j->batch_items = o->batch_items ? o->batch_items : DEFAULT_ITEMS;
   j->batch_bytes = o->batch_bytes ? o->batch_bytes : DEFAULT_BYTES;
   j->real_clock = o->attach == NULL || o->attach->clock == NULL;

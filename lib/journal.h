@@ -38,7 +38,7 @@ struct blkring_journal {
   void *opaque;
   blkring_verdict_fn verdict;
   unsigned max_attempts;
-  uint64_t retry_interval, flush_interval; /* ns */
+  uint64_t retry_interval, flush_interval, poll_interval; /* ns */
   size_t batch_items;
   uint64_t batch_bytes;
   uint64_t group_bytes;      /* of items that one durable write can take */

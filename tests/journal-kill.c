@@ -210,7 +210,7 @@ static blkring_device *
 start (void)
 {
   const struct blkring_attach_options attach = {
-    .queue = "journal-kill", .poll_interval = 1,
+    .queue = "journal-kill", .poll_interval = 1 + random_below (2) * 50,
   };
   const struct blkring_journal_options options = {
     .retry_interval = 1, .flush_interval = random_below (3),

@@ -197,6 +197,23 @@ it_is_not_put_off_for_long (void **state)
   release (&pusher);
 }
 
+/* However slow the disk is. */
+static void
+it_is_put_off_for_the_poll_interval_at_most (void **state)
+{
+  struct test_journal *t = *state;
+  struct caller pusher = { .text = "c" };
+  blkring_position before;
+
+  t->attach.poll_interval = 10;
+  perform_b (t, &pusher, &before);
+  await_sleep (t);
+  assert_int_equal (consumer_position (t), before);
+  move_clock (t, 10);
+  await_free (t, before);
+  release (&pusher);
+}
+
 static void
 sync_has_it_freed_at_once (void **state)
 {
@@ -467,6 +484,7 @@ main (void)
     IN_BOTH (without_pushes_it_is_freed_at_once),
     IN_BOTH (while_a_push_is_under_way_it_is_put_off),
     IN_BOTH (it_is_not_put_off_for_long),
+    IN_BOTH (it_is_put_off_for_the_poll_interval_at_most),
     IN_BOTH (sync_has_it_freed_at_once),
     IN_BOTH (sync_ends_the_rest),
     IN_BOTH (a_rest_ends_by_itself),
