@@ -114,6 +114,8 @@ is_measured (const struct bench *b, unsigned contender, unsigned count)
   }
 }
 
+/* Those with as many threads lie close together: a thread stays on a processor
+ * until others come in its way. */
 static void
 measure_round (struct journal_bench *jb, unsigned round)
 {
@@ -124,10 +126,10 @@ measure_round (struct journal_bench *jb, unsigned round)
 
   for (i = 0; i < nr; ++i) {
     k = (i + round) % nr;
-    r = &jb->results[k % NR_THREAD_COUNTS];
-    s = &r->series[k / NR_THREAD_COUNTS];
+    r = &jb->results[k / NR_CONTENDERS];
+    s = &r->series[k % NR_CONTENDERS];
     if (s->rounds)
-      s->rounds[round] = run (jb, r, k / NR_THREAD_COUNTS);
+      s->rounds[round] = run (jb, r, k % NR_CONTENDERS);
   }
 }
 

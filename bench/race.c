@@ -33,6 +33,8 @@ run_racer (void *arg)
   return NULL;
 }
 
+/* The caller is the first of them: which processor a thread is on decides what
+ * a write takes, and the bare loops are the caller's. */
 double
 run_race (struct race *race, unsigned threads)
 {
@@ -41,15 +43,16 @@ run_race (struct race *race, unsigned threads)
   unsigned i;
 
   race->done = 0;
-  pthread_barrier_init (&race->begin, NULL, threads + 1);
+  pthread_barrier_init (&race->begin, NULL, threads);
   for (i = 0; i < threads; ++i) {
     racers[i] = (struct racer) { .race = race, .handle = race->handles[i] };
-    if (pthread_create (&racers[i].id, NULL, run_racer, &racers[i]) != 0)
+    if (i > 0 &&
+        pthread_create (&racers[i].id, NULL, run_racer, &racers[i]) != 0)
       fail ("cannot start a thread");
   }
-  pthread_barrier_wait (&race->begin);
   begin = now ();
-  for (i = 0; i < threads; ++i)
+  run_racer (&racers[0]);
+  for (i = 1; i < threads; ++i)
     pthread_join (racers[i].id, NULL);
   pthread_barrier_destroy (&race->begin);
   return race->done / ((now () - begin) / 1e9);
