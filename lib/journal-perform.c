@@ -20,7 +20,7 @@
 
 #define POP_BATCH 64
 /* While others push, freeing may take no more than such a part of the time. */
-#define FREEING_SHARE 32
+#define FREEING_SHARE 64
 /* Of the ring, in what is to be freed. */
 #define SPACE_SHARE 4
 /* So that items can be read as what they are. */
