@@ -235,8 +235,8 @@ int
 main (int argc, char *argv[])
 {
   struct bench b = {
-    .dir = ".", .seconds = 0.05, .rounds = 21, .sections = SECTION_RING | SECTION_WRITES |
-      SECTION_JOURNAL,
+    .dir = ".", .seconds = 0.05, .rounds = 21,
+    .sections = SECTION_RING | SECTION_WRITES | SECTION_JOURNAL,
   };
 
   parse_options (argc, argv, &b);

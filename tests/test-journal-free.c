@@ -320,8 +320,7 @@ a_batch_that_is_full_is_not_put_off (void **state)
 }
 
 static void
-an_item_that_does_not_go_with_it_is_not_performed_before_it_is_freed
-  (void **state)
+an_item_that_does_not_go_with_it_waits_until_it_is_freed (void **state)
 {
   struct test_journal *t = *state;
   struct caller pusher = { .text = "d" };
@@ -490,7 +489,7 @@ main (void)
     IN_BOTH (a_rest_ends_by_itself),
     IN_BOTH (what_fails_has_what_is_before_it_freed),
     IN_BOTH (a_batch_that_is_full_is_not_put_off),
-    IN_BOTH (an_item_that_does_not_go_with_it_is_not_performed_before_it_is_freed),
+    IN_BOTH (an_item_that_does_not_go_with_it_waits_until_it_is_freed),
     IN_BOTH (with_single_items_each_is_freed_before_the_next),
     ON_JOURNAL (space_that_is_short_is_not_held_back, "format 1", &short1),
     ON_JOURNAL (space_that_is_short_is_not_held_back, "format 2", &short2),
