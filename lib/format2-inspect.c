@@ -452,7 +452,10 @@ check_record_copies (const struct ring *ring, blkring_finding_fn fn,
 
   if (f2_records_init (&rs, ring) == -1)
     return -1;
-  if (f2_read_records (ring, &rs) == 0)
+  if (f2_read_records (ring, &rs) == -1)
+    /* Of what cannot be told inspect finds out more. */
+    found = errno == EBADMSG ? 0 : -1;
+  else
     for (k = 0; k < rs.nr; ++k) {
       if (!rs.damaged[k])
         continue;
