@@ -430,12 +430,11 @@ has_come () {
 }
 
 # A server is killed and started again under a producer and a consumer, so
-# many times: killed FORMAT ROUNDS
+# many times: killed FORMAT ROUNDS [FILTER]
 killed () {
-  local rounds=$2 i consumer producer feeder
-  truncate -s 512K ring
-  serve file ring
-  create "$1"
+  local rounds=$2 filter=("${@:3}") i consumer producer feeder
+  succeeds create -q --format="$1" ring 512K
+  serve "${filter[@]}" file ring
   start consume "$uri" >result 2>consumer.err
   consumer=$pid
   input_pipe
@@ -449,7 +448,7 @@ killed () {
   for ((i = 0; i < rounds; i++)); do
     eventually has_come $(($(stat -c %s result) + 20000))
     kill_server
-    serve file ring
+    serve "${filter[@]}" file ring
   done
   eventually has_come $(($(stat -c %s result) + 20000))
   if gone "$producer" || gone "$consumer"; then
@@ -477,4 +476,20 @@ killed () {
 
 @test "a server that is killed and started again, format 1: the same" {
   killed 1 "${BLKRING_ROUNDS-10}"
+}
+
+# The same of a server that guards the ring.
+killed_guard () {
+  local filter=$abs_top_builddir/filter/.libs/nbdkit-blkring-filter.so
+  [ -e "$filter" ] || skip "no nbdkit filter was built"
+  ! ldd "$filter" | grep -q 'lib[at]san' || skip "built with a sanitizer"
+  killed "$1" "${BLKRING_ROUNDS-3}" "--filter=$filter"
+}
+
+@test "a guard that is killed and started again: nothing is lost or doubled" {
+  killed_guard 2
+}
+
+@test "a guard that is killed and started again, format 1: the same" {
+  killed_guard 1
 }
