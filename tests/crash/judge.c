@@ -567,6 +567,20 @@ recover (struct judge *j, bool producer_first)
 }
 
 static void
+look_also (struct judge *j, const struct model *m)
+{
+  struct disk *d = &j->level[0].disk;
+  unsigned char *before = malloc (d->size);
+
+  if (before == NULL)
+    abort ();
+  memcpy (before, d->content, d->size);
+  j->also (j, m);
+  memcpy (d->content, before, d->size);
+  free (before);
+}
+
+static void
 judge_image (struct judge *j, unsigned level, uint64_t hash,
              const struct model *model)
 {
@@ -586,6 +600,8 @@ judge_image (struct judge *j, unsigned level, uint64_t hash,
   j->told = false;
   if (!look_at (j, level, model) || j->problem[0])
     return;
+  if (level == 0 && j->also)
+    look_also (j, model);
   attach (j, level, &pair, producer_first);
   if (goes_on (j) && pop_all (pair.c, model, &match, &end) == -1)
     failed (j, "pop");

@@ -26,6 +26,9 @@ struct judge {
                                 and was told */
   unsigned recover_one_in;   /* crashes while recovering: of so many images
                                 one; 0 = none */
+  /* May be NULL.  Called with each image of a first crash on level[0]'s
+   * disk, which it may change. */
+  void (*also) (struct judge *j, const struct model *m);
   uint64_t random;
   uint64_t *known;           /* hashes of images and promises; a cache */
   size_t nr_known;           /* a power of two */
