@@ -725,6 +725,30 @@ not_served_yet (struct world *w)
   w->service = NULL;
 }
 
+/* More than a lap since the service was started, so that it knows itself what
+ * was written; and that in as many pieces as it has room to remember. */
+static void
+scattered_writes (struct world *w)
+{
+  static const char bytes[SECTOR];
+  static struct blkring_info info;
+  const unsigned first = w->kind->format == 1 ? 3 : 64;
+  unsigned i;
+
+  both (w);
+  MUST (take (w));
+  for (i = 0; i < 12; ++i) {
+    MUST (append_one (w, blkring_producer_largest_item (w->p) / 6));
+    MUST (take (w));
+  }
+  MUST (blkring_inspect (w->below, NULL, &info));
+  for (i = 0; i < 9; ++i)
+    MUST (blkring_device_write
+          (w->device, bytes, SECTOR, SECTOR *
+           (first + (info.producer / SECTOR + 4 + 3 * i) %
+            (info.capacity / SECTOR))));
+}
+
 static int
 run_serve (struct world *w)
 {
@@ -851,11 +875,13 @@ const struct operation operations[] = {
   { "start of a journal", 0, nobody, run_journal_start },
   { "start of a journal behind a dead one", NOT_SERVED, all_killed,
     run_journal_start },
-  { "pushes to a journal", MAY_FORGET, journal, run_journal_push },
+  { "pushes to a journal", 0, journal, run_journal_push },
   { "shutdown of a journal", MAY_IGNORE, journal, run_journal_shutdown },
+  { "append to a service that remembers many writes", SERVED | ON_PRODUCER,
+    scattered_writes, run_append },
   { "start of a service", SERVED, not_served_yet, run_serve },
   { "connection to a service", SERVED, both, run_connect },
   { "status of a service", SERVED, both, run_status },
-  { "zero and trim", SERVED | MAY_FORGET, nobody, run_trim },
+  { "zero and trim", SERVED, nobody, run_trim },
 };
 const unsigned nr_operations = sizeof operations / sizeof operations[0];

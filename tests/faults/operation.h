@@ -17,8 +17,6 @@
 #define NOT_SERVED 16        /* not through a service */
 #define SERVED     32        /* only through one */
 #define TWO        64        /* only on a ring of two consumers */
-#define MAY_FORGET 128       /* a service that has not the memory to remember
-                                what was written goes on without */
 
 struct operation {
   const char *name;
