@@ -272,6 +272,16 @@ find_passed (blkring_consumer *c, uint64_t position, struct seen *passed)
   return 0;
 }
 
+/* Published is where a frame ends, and with which chain: one over that place
+ * that does not end so came late, and is over the one that did. */
+static bool
+is_other_than_published (const struct f2_record *p, const struct seen *passed,
+                         const struct f2_frame *f)
+{
+  return passed->start < p->position && passed->end >= p->position &&
+    (passed->end > p->position || f->crc != p->chain);
+}
+
 /* What is about to be freed must be what was delivered, and must not have
  * been written by a producer that had been replaced by then. */
 static int
@@ -293,7 +303,7 @@ check_passed (blkring_consumer *c, const struct seen *passed)
   }
   same = f2_decode_frame (block, ring, passed->start, &f) &&
     f.crc == passed->crc && !f2_is_late (p, &f) &&
-    !(passed->end == p->position && f.crc != p->chain);
+    !is_other_than_published (p, passed, &f);
   free (block);
   if (same)
     return 0;
