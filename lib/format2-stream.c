@@ -348,6 +348,39 @@ is_lost (blkring_consumer *c, int r, const struct f2_frame *f)
   return r == -1 && errno == EBADMSG;
 }
 
+/* No frame can reach into what the consumer has not freed.  An observer may
+ * not know yet that the owner went on.  1; -1. */
+static int
+check_bounds (blkring_consumer *c, const struct f2_frame *f)
+{
+  const struct ring *ring = &c->h.ring;
+  const uint64_t end = f->position + f2_frame_size (ring, f->length);
+
+  if (end - f2_mine (c)->frame <= ring->capacity)
+    return 1;
+  if (f2_consumer_look (c) == -1)
+    return -1;
+  if (end - f2_mine (c)->frame <= ring->capacity)
+    return 1;
+  /* It may be overwritten, before it can be right. */
+  f2_forget_window (((struct consumer_state *) c->format_state)->w);
+  return set_corrupt (ring_offset (ring, f->position), "the frame at position "
+                      "%" PRIu64 " (byte %" PRIu64 ") ends at %" PRIu64
+                      ", over what the consumer has not freed, from %" PRIu64,
+                      f->position, ring_offset (ring, f->position), end,
+                      f2_mine (c)->frame);
+}
+
+/* The frame that is to be delivered next. */
+static int
+next_frame (blkring_consumer *c, uint64_t at, uint32_t chain,
+            struct f2_frame *f)
+{
+  const int r = visible_frame (c, at, chain, f);
+
+  return r == 1 ? check_bounds (c, f) : r;
+}
+
 int
 f2_find_frame (blkring_consumer *c, uint64_t position, struct seen **found)
 {
@@ -369,11 +402,11 @@ f2_find_frame (blkring_consumer *c, uint64_t position, struct seen **found)
       at = s->skip_to;
       chain = s->skip_chain;
     }
-    r = visible_frame (c, at, chain, &f);
+    r = next_frame (c, at, chain, &f);
     while (c->salvage && is_lost (c, r, &f)) {
       r = skip_damage (c, &at, &chain);
       if (r == 1)
-        r = visible_frame (c, at, chain, &f);
+        r = next_frame (c, at, chain, &f);
     }
     if (r <= 0)
       return r;
