@@ -130,6 +130,10 @@ list_alternatives (struct explorer *e, const struct actor *current,
     return n;
   for (op = 0; op < OPS; ++op) {
     a = world_actor (w, op);
+    /* The like without a takeover is explored elsewhere. */
+    if (e->limits.takeover && !w->replacing && e->operations_left == 1 &&
+        op != OP_TAKE_OVER)
+      continue;
     /* To kill is no matter of turns. */
     if (is_restart (op) ? !preempt && a != current : a->busy || !preempt)
       continue;
@@ -181,7 +185,8 @@ run (struct explorer *e)
   w->now = UINT64_C (1000000000);
   w->problem[0] = w->trail[0] = '\0';
   w->owner = ACTOR_PRODUCER;
-  w->replacing = false;
+  w->replacing = w->claimed = w->undone = false;
+  w->actors[ACTOR_PRODUCER].port.replaced = false;
   identity_uuid = 1;
   e->operations_left = e->limits.operations;
   e->preemptions_left = e->limits.preemptions;

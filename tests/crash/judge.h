@@ -15,6 +15,7 @@ struct judge {
   uint64_t again;            /* … of crashes while recovering */
   uint64_t equal;            /* images that were known already */
   uint64_t reported;         /* images of which a loss was told */
+  uint64_t last_lost;        /* … and of which it cannot be told */
   uint64_t sampled;          /* points with too many for all */
   char problem[2048];        /* "" = none */
 
@@ -37,6 +38,7 @@ struct judge {
     struct port producer, consumer;
     struct model model;
     unsigned torn;           /* sectors that are half new */
+    bool late_data;          /* some of a late frame is there */
   } level[2];
 };
 
