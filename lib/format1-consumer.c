@@ -248,7 +248,7 @@ f1_is_boundary (blkring_consumer *c, uint64_t position)
 {
   struct consumer_state *s = c->format_state;
   const struct ring *ring = &c->h.ring;
-  struct window own = { NULL, 0, 0, 0 }, *w = &s->window;
+  struct window own = { NULL, 0, 0, 0 }, *w;
   uint64_t at = c->position, ahead;
   uint32_t length;
   int r = 0;
