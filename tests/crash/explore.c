@@ -130,9 +130,8 @@ list_alternatives (struct explorer *e, const struct actor *current,
     return n;
   for (op = 0; op < OPS; ++op) {
     a = world_actor (w, op);
-    /* The like without a takeover is explored elsewhere. */
-    if (e->limits.takeover && !w->replacing && e->operations_left == 1 &&
-        op != OP_TAKE_OVER)
+    if (e->limits.with && !e->has_it && e->operations_left == 1 &&
+        op + 1 != e->limits.with)
       continue;
     /* To kill is no matter of turns. */
     if (is_restart (op) ? !preempt && a != current : a->busy || !preempt)
@@ -166,6 +165,7 @@ decide (struct world *w, struct actor *current)
     e->preemptions_left--;
   if (d[taken].what == START) {
     e->operations_left--;
+    e->has_it = e->has_it || d[taken].op + 1 == e->limits.with;
     e->workloads += is_fresh (e) && !e->stopped;
   }
   note_decision (w, &d[taken]);
@@ -190,7 +190,7 @@ run (struct explorer *e)
   identity_uuid = 1;
   e->operations_left = e->limits.operations;
   e->preemptions_left = e->limits.preemptions;
-  e->stopped = false;
+  e->stopped = e->has_it = false;
   w->disk.fault = SOUND;
   if (sides != DETACHED && sides != CONSUMER_ALONE)
     world_do (w, OP_ATTACH_PRODUCER);

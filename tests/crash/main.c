@@ -174,9 +174,10 @@ main (int argc, char **argv)
   static const struct limits two = { .operations = 2, .preemptions = 1 };
   static const struct limits three = { .operations = 3, .preemptions = 1 };
   struct limits replaced = { .operations = 3, .preemptions = 1,
-                             .takeover = true };
+                             .takeover = true, .with = 1 + OP_TAKE_OVER };
   struct limits late = { .operations = 4, .preemptions = 2,
-                         .takeover = true, .runs = 20000 };
+                         .takeover = true, .with = 1 + OP_TAKE_OVER,
+                         .runs = 20000 };
   uint64_t seed = number ("BLKRING_SEED", time (NULL)), done = 0;
 
   if (argc > 1)
