@@ -18,8 +18,10 @@ python=/usr/bin/python3
 
 # nbdkit itself was not built with the sanitizer that the module may need, and
 # what it does not free is its own affair.
+sanitizer=$(ldd "$filter" | awk '/lib[at]san/ { print $3 }')
 nbdkit=(env ASAN_OPTIONS="${ASAN_OPTIONS+$ASAN_OPTIONS:}detect_leaks=0"
-  LD_PRELOAD="$(ldd "$filter" | awk '/lib[at]san/ { print $3 }')" nbdkit)
+  LD_PRELOAD="${sanitizer:+$sanitizer:$abs_top_builddir/tests/.libs/no-freelocale.so}"
+  nbdkit)
 
 # Skip the test, unless the caller counts on it.
 cannot () {
