@@ -10,6 +10,9 @@
  *   ring.c           a test on the ring
  *   limit.c          the same bytes by bare system calls
  *   checksum.c       the same bytes through CRC32C alone
+ *   journal.c        pushes into a journal by several threads …
+ *   race.c           … that begin at once …
+ *   journal-sqlite.c … and SQLite beside it
  *   durable.c        which durable write is the fastest here
  *   report.c         the tables
  *   targets.c        what was measured beside what is wanted
@@ -71,6 +74,8 @@ struct result {
   uint64_t items, advances;  /* of the ring, all rounds */
 };
 
+enum section { SECTION_RING = 1, SECTION_WRITES = 2, SECTION_JOURNAL = 4 };
+
 struct bench {
   const char *dir;
   double seconds;            /* of a test in a round */
@@ -79,10 +84,12 @@ struct bench {
   uint32_t block_size;       /* format 2; 0 = 4096, and 512 for small items */
   bool direct;               /* the ring with O_DIRECT */
   bool json;
+  unsigned sections;         /* which to measure */
   blkring_device *device;    /* the ring's file … */
   int ring_fd;               /* … and a descriptor to flush it by */
   unsigned ring_format;      /* what is in it now */
   uint32_t ring_block_size;
+  bool ring_unflushed;       /* it was used with durability none */
   int limit_fd;              /* the file of the bare loops … */
   int direct_fd;             /* … with O_DIRECT and O_DSYNC, or -1 */
   uint64_t limit_tail, limit_head;
@@ -117,6 +124,9 @@ struct layout {
 };
 extern void find_layout (const struct test *t, struct layout *layout);
 
+/* ring.c: a new ring of the test's kind, unless it is there. */
+extern void make_ring (struct bench *b, const struct test *t);
+
 /* ring.c and limit.c: run a test once, return items per second. */
 extern double run_ring (struct bench *b, struct result *r);
 extern double run_limit (struct bench *b, const struct test *t,
@@ -140,6 +150,30 @@ extern void measure_durable (struct bench *b,
                              struct durable durable[NR_DURABLE]);
 extern void free_durable (struct durable durable[NR_DURABLE]);
 
+/* journal.c: pushes a second into a journal. */
+enum contender {
+  JOURNAL,
+  JOURNAL_DSYNC,             /* bare loops: one durable write at a time, in … */
+  JOURNAL_FDATASYNC,
+  JOURNAL_DIRECT,            /* … the order of LIMIT_DSYNC and behind it */
+  JOURNAL_SQLITE,
+  NR_CONTENDERS,
+};
+#define NR_THREAD_COUNTS 3
+struct journal_result {
+  unsigned threads;
+  uint32_t block_size;
+  struct series series[NR_CONTENDERS]; /* bare loops: of the first result */
+  unsigned limit;            /* the fastest of the bare loops */
+  struct series of_limit;    /* journal / limit, of each round */
+  struct series of_one;      /* … / journal with one thread */
+  struct series of_sqlite;   /* … / SQLite with as many threads */
+  uint64_t pushes, advances; /* of the journal, all rounds */
+};
+extern void measure_journal (struct bench *b, struct journal_result
+                             results[NR_THREAD_COUNTS]);
+extern void free_journal (struct journal_result results[NR_THREAD_COUNTS]);
+
 /* report.c */
 extern const char *direction_name (const struct test *t);
 extern const char *durability_name (const struct test *t);
@@ -147,7 +181,9 @@ extern const char *subject_name (enum subject s);
 extern void report_header (const struct bench *b);
 extern void report_result (const struct bench *b, const struct result *r);
 extern void report_durable (const struct durable durable[NR_DURABLE]);
-extern void report_targets (const struct result *results, size_t nr);
+extern void report_journal (const struct bench *b, const struct
+                            journal_result results[NR_THREAD_COUNTS]);
+extern void report_bare (const struct result *results, size_t nr);
 
 /* targets.c.  A target is met when the number that was measured is no less
  * than the one that is wanted. */
@@ -156,13 +192,21 @@ struct target {
   char worst[32];            /* the test it was measured in, or "" */
   double measured, wanted;
 };
-#define MAX_TARGETS 8
+#define MAX_TARGETS 16
 extern size_t find_targets (const struct result *results, size_t nr,
                             struct target targets[MAX_TARGETS]);
+/* Behind those, so many, that were found; the number of all. */
+extern size_t find_journal_targets (const struct journal_result
+                                    results[NR_THREAD_COUNTS],
+                                    struct target targets[MAX_TARGETS],
+                                    size_t found);
+extern void report_targets (const struct target *targets, size_t nr);
 
 /* report-json.c */
 extern void report_json (const struct bench *b,
                          const struct result *results, size_t nr,
-                         const struct durable durable[NR_DURABLE]);
+                         const struct durable durable[NR_DURABLE],
+                         const struct journal_result *journal,
+                         const struct target *targets, size_t nr_targets);
 
 #endif /* BLKRING_BENCH_H */

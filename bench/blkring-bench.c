@@ -184,11 +184,8 @@ free_results (struct result *results, size_t nr)
 }
 
 static void
-measure_all (struct bench *b)
+measure_tests (struct bench *b, struct result *results, size_t nr)
 {
-  static struct result results[MAX_TESTS];
-  static struct durable durable[NR_DURABLE];
-  const size_t nr = make_tests (b, results);
   size_t i;
 
   if (!b->json)
@@ -198,23 +195,54 @@ measure_all (struct bench *b)
     if (!b->json)
       report_result (b, &results[i]);
   }
-  measure_durable (b, durable);
-  if (b->json)
-    report_json (b, results, nr, durable);
-  else {
+}
+
+static void
+measure_all (struct bench *b)
+{
+  static struct result results[MAX_TESTS];
+  static struct durable durable[NR_DURABLE];
+  static struct journal_result journal[NR_THREAD_COUNTS];
+  struct target targets[MAX_TARGETS];
+  const size_t nr = b->sections & SECTION_RING ? make_tests (b, results) : 0;
+  size_t nr_targets;
+
+  if (nr > 0)
+    measure_tests (b, results, nr);
+  nr_targets = find_targets (results, nr, targets);
+  if (b->sections & SECTION_WRITES)
+    measure_durable (b, durable);
+  if (b->sections & SECTION_WRITES && !b->json)
     report_durable (durable);
-    report_targets (results, nr);
+  if (b->sections & SECTION_JOURNAL) {
+    measure_journal (b, journal);
+    nr_targets = find_journal_targets (journal, targets, nr_targets);
+  }
+  if (b->sections & SECTION_JOURNAL && !b->json)
+    report_journal (b, journal);
+  if (b->json)
+    report_json (b, results, nr, durable, journal, targets, nr_targets);
+  else {
+    report_bare (results, nr);
+    report_targets (targets, nr_targets);
   }
   free_results (results, nr);
   free_durable (durable);
+  free_journal (journal);
 }
 
 int
 main (int argc, char *argv[])
 {
-  struct bench b = { .dir = ".", .seconds = 0.05, .rounds = 21 };
+  struct bench b = {
+    .dir = ".", .seconds = 0.05, .rounds = 21,
+    .sections = SECTION_RING | SECTION_WRITES | SECTION_JOURNAL,
+  };
 
   parse_options (argc, argv, &b);
+  /* A journal is measured on format 2. */
+  if (b.format == 1)
+    b.sections &= ~SECTION_JOURNAL;
   open_files (&b);
   measure_all (&b);
   close_files (&b);

@@ -20,6 +20,7 @@ static const char usage[] =
   "  --dir=DIR            where to make three files of 64 MiB [.]\n"
   "  --format=1|2|both    which formats to measure [both]\n"
   "  --block-size=N       of format 2 [4096, and 512 for small items]\n"
+  "  --only=SECTION       ring, writes or journal [all of them]\n"
   "  --direct             the ring with O_DIRECT\n"
   "  --output=human|json  what to print [human]\n"
   "  --seconds=F          time of each test in each round [0.05]\n"
@@ -46,6 +47,18 @@ parse_format (const char *s)
   return s[0] - '0';
 }
 
+static unsigned
+parse_section (const char *s)
+{
+  static const char *const names[] = { "ring", "writes", "journal" };
+  unsigned i;
+
+  for (i = 0; i < sizeof names / sizeof names[0]; ++i)
+    if (strcmp (s, names[i]) == 0)
+      return 1U << i;
+  fail ("--only=%s: neither ring, writes nor journal", s);
+}
+
 static bool
 parse_output (const char *s)
 {
@@ -69,6 +82,7 @@ parse_options (int argc, char *argv[], struct bench *b)
     { "dir", required_argument, NULL, 'd' },
     { "direct", no_argument, NULL, 'D' },
     { "format", required_argument, NULL, 'f' },
+    { "only", required_argument, NULL, 'O' },
     { "output", required_argument, NULL, 'o' },
     { "seconds", required_argument, NULL, 's' },
     { "rounds", required_argument, NULL, 'r' },
@@ -84,6 +98,7 @@ parse_options (int argc, char *argv[], struct bench *b)
     case 'd': b->dir = optarg; break;
     case 'D': b->direct = true; break;
     case 'f': b->format = parse_format (optarg); break;
+    case 'O': b->sections = parse_section (optarg); break;
     case 'o': b->json = parse_output (optarg); break;
     case 's': b->seconds = parse_seconds (optarg); break;
     case 'r': b->rounds = parse_number ("rounds", optarg, 1, MAX_ROUNDS);

@@ -112,13 +112,43 @@ make_durable (const struct durable *durable, unsigned rounds)
 }
 
 static json_t *
-make_targets (const struct result *results, size_t nr)
+make_journal (const struct journal_result *results, unsigned rounds)
 {
-  struct target targets[MAX_TARGETS], *t;
-  const size_t nr_targets = find_targets (results, nr, targets);
   json_t *array = json_array (), *object;
+  const struct series *limit =
+    &results->series[results->limit], *journal, *sqlite;
+  const struct journal_result *r;
 
-  for (t = targets; t < targets + nr_targets; ++t) {
+  for (r = results; r < results + NR_THREAD_COUNTS; ++r) {
+    journal = &r->series[JOURNAL];
+    sqlite = &r->series[JOURNAL_SQLITE];
+    object = json_object ();
+    set (object, "threads", json_integer (r->threads));
+    set (object, "block_size", json_integer (r->block_size));
+    set (object, "pushes", make_series (journal, rounds));
+    set (object, "pushes_per_advance",
+         json_real ((double) r->pushes / r->advances));
+    set (object, "limit", make_series (limit, rounds));
+    set (object, "limit_by",
+         json_string (subject_name (LIMIT_DSYNC + r->limit - JOURNAL_DSYNC)));
+    set (object, "ratio_to_limit", make_series (&r->of_limit, rounds));
+    set (object, "ratio_to_one_thread", make_series (&r->of_one, rounds));
+    if (sqlite->rounds) {
+      set (object, "sqlite", make_series (sqlite, rounds));
+      set (object, "ratio_to_sqlite", make_series (&r->of_sqlite, rounds));
+    }
+    append (array, object);
+  }
+  return array;
+}
+
+static json_t *
+make_targets (const struct target *targets, size_t nr)
+{
+  json_t *array = json_array (), *object;
+  const struct target *t;
+
+  for (t = targets; t < targets + nr; ++t) {
     object = json_object ();
     set (object, "name", json_string (t->name));
     set (object, "measured", json_real (t->measured));
@@ -131,9 +161,13 @@ make_targets (const struct result *results, size_t nr)
   return array;
 }
 
+/* The sections that were not measured are left out. */
 void
-report_json (const struct bench *b, const struct result *results, size_t nr,
-             const struct durable durable[NR_DURABLE])
+report_json (const struct bench *b,
+             const struct result *results, size_t nr,
+             const struct durable durable[NR_DURABLE],
+             const struct journal_result *journal,
+             const struct target *targets, size_t nr_targets)
 {
   json_t *object = json_object ();
 
@@ -142,9 +176,13 @@ report_json (const struct bench *b, const struct result *results, size_t nr,
   set (object, "direct", json_boolean (b->direct));
   set (object, "seconds", json_real (b->seconds));
   set (object, "rounds", json_integer (b->rounds));
-  set (object, "tests", make_results (results, nr, b->rounds));
-  set (object, "durable_writes", make_durable (durable, b->rounds));
-  set (object, "targets", make_targets (results, nr));
+  if (b->sections & SECTION_RING)
+    set (object, "tests", make_results (results, nr, b->rounds));
+  if (b->sections & SECTION_WRITES)
+    set (object, "durable_writes", make_durable (durable, b->rounds));
+  if (b->sections & SECTION_JOURNAL)
+    set (object, "journal", make_journal (journal, b->rounds));
+  set (object, "targets", make_targets (targets, nr_targets));
   if (json_dumpf (object, stdout, JSON_INDENT (2) | JSON_REAL_PRECISION (8))
       == -1 || putchar ('\n') == EOF)
     fail ("cannot write the JSON object");

@@ -120,11 +120,13 @@ report_durable (const struct durable durable[NR_DURABLE])
 
 /*---------------------------------------------------------------------*/
 
-static void
+void
 report_bare (const struct result *results, size_t nr)
 {
   size_t i;
 
+  if (nr > 0)
+    printf ("\n");
   for (i = 0; i < nr; ++i)
     if (results[i].test.bare)
       printf ("bare %s of %u bytes: %.0f/s\n",
@@ -133,20 +135,74 @@ report_bare (const struct result *results, size_t nr)
 }
 
 void
-report_targets (const struct result *results, size_t nr)
+report_targets (const struct target *targets, size_t nr)
 {
-  struct target targets[MAX_TARGETS], *t;
-  size_t nr_targets = find_targets (results, nr, targets);
+  const struct target *t;
   char where[48];
 
-  printf ("\n");
-  report_bare (results, nr);
   printf ("\ntargets\n");
-  for (t = targets; t < targets + nr_targets; ++t) {
+  for (t = targets; t < targets + nr; ++t) {
     where[0] = '\0';
     if (t->worst[0])
       snprintf (where, sizeof where, ", worst at %s", t->worst);
     printf ("  %-51s %5.2f >= %.2f  %s%s\n", t->name, t->measured, t->wanted,
             t->measured >= t->wanted ? "reached" : "missed", where);
   }
+}
+
+/*---------------------------------------------------------------------*/
+
+static void
+report_ratio (const struct bench *b, const struct series *s)
+{
+  if (s->rounds)
+    printf (" %6.2f %5.2f-%-5.2f", s->median,
+            quantile (s->rounds, b->rounds, 0.25),
+            quantile (s->rounds, b->rounds, 0.75));
+  else
+    printf (" %6s %5s %-5s", "-", "", "");
+}
+
+static const char *
+contender_name (unsigned contender)
+{
+  return contender == JOURNAL ? "journal"
+    : contender == JOURNAL_SQLITE ? "sqlite"
+    : subject_name (LIMIT_DSYNC + contender - JOURNAL_DSYNC);
+}
+
+void
+report_journal (const struct bench *b, const struct
+                journal_result results[NR_THREAD_COUNTS])
+{
+  const struct journal_result *r;
+  unsigned c;
+
+  printf ("\njournal, format 2/%u: durable pushes of 128 bytes, items/s; "
+          "perform does nothing\n"
+          "freed: pushes for each time that what was performed was freed\n",
+          results->block_size);
+  for (c = JOURNAL_DSYNC; c <= JOURNAL_DIRECT; ++c)
+    if (results->series[c].rounds)
+      printf ("one durable write at a time, by %s: %.0f/s%s\n",
+              contender_name (c), results->series[c].median,
+              c == results->limit ? " (the limit)" : "");
+  printf ("%7s %10s %7s %6s %-11s %6s %-11s %8s %6s %-11s\n", "threads",
+          "pushes/s", "freed", "/limit", "quartiles", "/one", "quartiles",
+          "SQLite", "/SQLite", "quartiles");
+  for (r = results; r < results + NR_THREAD_COUNTS; ++r) {
+    printf ("%7u %10.0f %7.1f", r->threads, r->series[JOURNAL].median,
+            (double) r->pushes / r->advances);
+    report_ratio (b, &r->of_limit);
+    report_ratio (b, &r->of_one);
+    if (r->series[JOURNAL_SQLITE].rounds)
+      printf (" %8.0f", r->series[JOURNAL_SQLITE].median);
+    else
+      printf (" %8s", "-");
+    report_ratio (b, &r->of_sqlite);
+    printf ("\n");
+  }
+  if (results->series[JOURNAL_SQLITE].rounds == NULL)
+    printf ("SQLite is left out: the package libsqlite3-dev was missing when "
+            "this was built\n");
 }

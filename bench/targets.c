@@ -98,3 +98,32 @@ find_targets (const struct result *results, size_t nr,
   }
   return found;
 }
+
+/* SQLite's where it was measured. */
+size_t
+find_journal_targets (const struct journal_result results[NR_THREAD_COUNTS],
+                      struct target targets[MAX_TARGETS], size_t found)
+{
+  const struct journal_result *one = &results[0];
+  const struct journal_result *many = &results[NR_THREAD_COUNTS - 1];
+
+  targets[found++] = (struct target) {
+    .name = "2: journal, 1 thread: pushes / limit",
+    .measured = one->of_limit.median, .wanted = 0.85,
+  };
+  targets[found++] = (struct target) {
+    .name = "2: journal, 8 threads: pushes / of 1 thread",
+    .measured = many->of_one.median, .wanted = 3,
+  };
+  if (one->of_sqlite.rounds == NULL)
+    return found;
+  targets[found++] = (struct target) {
+    .name = "2: journal, 1 thread: pushes / SQLite",
+    .measured = one->of_sqlite.median, .wanted = 1,
+  };
+  targets[found++] = (struct target) {
+    .name = "2: journal, 8 threads: pushes / SQLite",
+    .measured = many->of_sqlite.median, .wanted = 1,
+  };
+  return found;
+}

@@ -14,15 +14,20 @@ umask 077
 mkdir -p "$dir/server" "$dir/client"
 cd "$dir"
 
-certtool --generate-privkey --outfile ca-key.pem
+# key FILE: one for elliptic curves, which is made at once.
+key () {
+  certtool --generate-privkey --key-type=ecdsa --curve=secp256r1 --outfile "$1"
+}
+
+key ca-key.pem
 printf 'cn = "blkring authority"\nca\ncert_signing_key\n' >ca.info
 certtool --generate-self-signed --load-privkey ca-key.pem --template ca.info \
   --outfile ca-cert.pem
 
 # host DIRECTORY, NAME, and what its certificate is for
 host () {
-  certtool --generate-privkey --outfile "$1/$1-key.pem"
-  printf 'cn = "%s"\ndns_name = "%s"\n%s\nsigning_key\nencryption_key\n' \
+  key "$1/$1-key.pem"
+  printf 'cn = "%s"\ndns_name = "%s"\n%s\nsigning_key\n' \
     "$2" "$2" "$3" >"$1.info"
   certtool --generate-certificate --load-privkey "$1/$1-key.pem" \
     --load-ca-privkey ca-key.pem --load-ca-certificate ca-cert.pem \

@@ -18,6 +18,8 @@
 
 /* -D blkring.requests=1 */
 NBDKIT_DLL_PUBLIC int blkring_debug_requests;
+/* -D blkring.parallel=1 */
+NBDKIT_DLL_PUBLIC int blkring_debug_parallel;
 
 struct connection {
   nbdkit_backend *backend;
@@ -93,7 +95,8 @@ blkring_thread_model (void)
 #if NBDKIT_VERSION_MAJOR > 1 || NBDKIT_VERSION_MINOR >= 34
   return NBDKIT_THREAD_MODEL_PARALLEL;
 #else
-  return NBDKIT_THREAD_MODEL_SERIALIZE_REQUESTS;
+  return blkring_debug_parallel ? NBDKIT_THREAD_MODEL_PARALLEL
+    : NBDKIT_THREAD_MODEL_SERIALIZE_REQUESTS;
 #endif
 }
 

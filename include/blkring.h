@@ -369,7 +369,7 @@ struct blkring_create_options {
  *
  * EINVAL  too small, or size not a multiple of the sector size
  * EEXIST  the device holds something else (the message says what)
- * EBUSY   a producer or consumer is attached */
+ * EBUSY   a producer or consumer is attached, or a server guards the ring */
 extern int blkring_create (blkring_device *device,
                            const struct blkring_create_options *options);
 
@@ -386,7 +386,8 @@ typedef void (*blkring_progress_fn) (void *opaque, uint64_t done,
 
 /* Overwrite the whole device, ring included, with the 'length' bytes of
  * 'pattern' again and again (NULL: zeros), and flush.  The signature goes
- * first, durably.  Fails with EBUSY while somebody is attached. */
+ * first, durably.  Fails with EBUSY while somebody is attached, or a server
+ * guards the ring. */
 extern int blkring_erase (blkring_device *device,
                           const void *pattern, size_t length,
                           blkring_progress_fn progress, void *opaque);
@@ -407,7 +408,8 @@ enum blkring_durability {
                                      locks cannot reach the consumer */
 
 #define BLKRING_ATTACH_TAKEOVER 4 /* format 2: replace an owner that may be
-                                     alive; waits two poll intervals */
+                                     alive; waits two poll intervals,
+                                     a producer twice */
 
 #define BLKRING_ATTACH_SALVAGE 8  /* format 2, consumer: go on behind what is
                                      damaged, and report it to 'skipped' */
@@ -617,8 +619,9 @@ extern void blkring_consumer_free (blkring_consumer *consumer);
 typedef struct blkring_journal blkring_journal;
 
 /* Perform these items, one or more, oldest first.  0: done; they are freed,
- * durably, before any other is performed.  -1: the same items are tried
- * again after the retry interval, and those behind them wait.  What they
+ * durably: at once, or while pushes are under way together with what is
+ * performed next, as if all of that were one batch.  -1: the same items are
+ * tried again after the retry interval, and those behind them wait.  What they
  * point to is valid until it returns.  Called by the journal's thread alone.
  * It must not wait for its own journal: sync and shutdown give it EDEADLK,
  * and push does what it does with NONBLOCK. */
@@ -762,7 +765,9 @@ struct blkring_info {
   unsigned nr_consumers;
   struct blkring_side_info producer_side;
   struct blkring_side_info consumers[64];
-  uint64_t reserved[8];
+  uint32_t features[3];      /* bits: incompatible, compatible for reading,
+                                compatible; see docs/format2.md */
+  uint64_t reserved[6];
 };
 
 #define BLKRING_INSPECT_POINTERS 1 /* inspect: look at the pointers alone, not
@@ -815,7 +820,7 @@ enum blkring_repair {
 
 /* Repair what can be repaired without a loss.  fn (may be NULL) is told of
  * each repair.  Returns their number, or -1: EBUSY while somebody is
- * attached. */
+ * attached, or a server guards the ring. */
 extern int blkring_repair (blkring_device *device,
                            const struct blkring_inspect_options *options,
                            enum blkring_repair what,

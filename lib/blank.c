@@ -102,6 +102,8 @@ ask_libblkid (int fd, uint64_t size, char *what, size_t what_size)
   else if (r == -2)
     snprintf (what, what_size, "several signatures (found by libblkid)");
   blkid_free_probe (probe);
+  if (r == -1)
+    return set_error (EIO, "libblkid cannot look at the device");
   return type || table || r == -2;
 }
 
@@ -113,6 +115,8 @@ show (int fd, const unsigned char *p, size_t n, uint64_t offset)
 
   while (n > 0) {
     r = pwrite (fd, p, n, offset);
+    if (r == -1 && errno == EINTR)
+      continue;
     if (r <= 0)
       return set_errno_error (r == 0 ? EIO : errno, "cannot copy for "
                               "libblkid");

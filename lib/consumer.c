@@ -332,6 +332,7 @@ fold_locked (blkring_consumer *c, const blkring_position *from,
       if (r != 0)
         return r;
     }
+    /* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): n > 0 */
     at = items[n - 1].next;
     next = &at;
   }

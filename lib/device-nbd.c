@@ -32,6 +32,7 @@
 #define DEFAULT_RECONNECT (30 * NS_PER_SECOND)
 /* The slowest flow of data that is not taken for silence: bytes/s. */
 #define SLOWEST 65536
+#define SHORTEST_PAUSE (20 * NS_PER_MS)
 
 static uint64_t
 bytes_of (const struct blkring_part *parts, size_t nr)
@@ -233,25 +234,55 @@ comes_too_late (struct nbd_device *n, const struct blkring_part *parts,
   return true;
 }
 
+/* A server that guards the ring may still keep our side for the connection
+ * that was lost, until it notices, or hears nothing from it for long enough.
+ * So what is refused soon after that is tried again, on yet another
+ * connection, so that whoever sent it looks at the ring before. */
+static bool
+wait_for_side (struct nbd_device *n, uint64_t connection)
+{
+  const uint64_t lost_at = n->lost_at;
+  uint64_t now = nbd_now (), until;
+
+  if (connection <= 1 || now - lost_at >= n->reconnect)
+    return false;
+  until = now + max_u64 (SHORTEST_PAUSE,
+                         min_u64 ((now - lost_at) / 2, NS_PER_SECOND));
+  while (n->connection == connection && n->nbd && (now = nbd_now ()) < until)
+    nbd_wait_changed (n, until - now);
+  if (n->connection == connection && n->nbd) {
+    nbd_drop (n, "the server keeps this side of the ring for another client, "
+              "perhaps for the connection that was lost before");
+    n->lost_at = lost_at;
+  }
+  return true;
+}
+
 static int
 submit_locked (struct nbd_device *n, struct blkring_part *parts, size_t nr,
                uint64_t connection)
 {
   const bool changes = changes_anything (parts, nr);
-  const uint64_t timeout = n->timeout;
   struct nbd_call call = {
     .allowance = bytes_of (parts, nr) * (NS_PER_SECOND / SLOWEST),
   };
-  uint64_t left = timeout, part;
+  uint64_t left = n->timeout == FOR_EVER ? FOR_EVER
+    : n->timeout - min_u64 (n->timeout, n->waited);
+  uint64_t part;
   bool again = false;
+  int r;
 
   for (;;) {
     call.patience = left;
-    if (nbd_be_connected (n, &call) == -1)
+    if (nbd_be_connected (n, &call) == -1) {
+      n->waited = 0;
       return again && changes ? set_in_doubt () : -1;
-    if (connection != 0 && connection != n->connection)
+    }
+    if (connection != 0 && connection != n->connection) {
+      n->waited = n->timeout - call.patience;
       return set_error (ESTALE, "the connection to the server was lost, and "
                         "made again");
+    }
     if (comes_too_late (n, parts, nr, connection))
       return set_error (EIO, "the connection to the server was lost before "
                         "what was written was flushed");
@@ -260,12 +291,19 @@ submit_locked (struct nbd_device *n, struct blkring_part *parts, size_t nr,
     left = call.patience;
     part = left != FOR_EVER && n->reconnect && !again ? left / 2 : left;
     call.patience = part;
-    if (attempt (n, &call, parts, nr) == 0)
-      return result (parts, nr);
+    if (attempt (n, &call, parts, nr) == 0) {
+      n->waited = 0;
+      r = result (parts, nr);
+      if (r == -1 && errno == EBUSY && wait_for_side (n, connection))
+        return set_error (ESTALE, "the server keeps this side of the ring for "
+                          "another client");
+      return r;
+    }
     again = true;
     if (left != FOR_EVER)
       left -= part - call.patience;
     if (n->reconnect == 0 || left == 0) {
+      n->waited = 0;
       set_error (ENOTCONN, "the connection to the server was lost: %s",
                  n->why);
       return changes ? set_in_doubt () : -1;
@@ -365,12 +403,21 @@ nbd_dev_close (void *opaque)
   free_device (opaque);
 }
 
+/* A server that does not answer there mostly does not answer here either:
+ * what was waited for the status counts for the call that comes next. */
 static int
 nbd_guarded (void *opaque)
 {
-  const struct nbd_device *n = opaque;
+  struct nbd_device *n = opaque;
+  const uint64_t begin = nbd_now ();
+  const bool guarded = nbd_is_guarded (n);
 
-  return nbd_is_guarded (n->uri, n->timeout);
+  if (!guarded) {
+    pthread_mutex_lock (&n->lock);
+    n->waited = nbd_now () - begin;
+    pthread_mutex_unlock (&n->lock);
+  }
+  return guarded;
 }
 
 static const struct blkring_device_ops nbd_ops = {

@@ -14,6 +14,11 @@
 #include "blkring.h"
 #include "error.h"
 
+/* What error.h tells the analyzer. */
+#undef set_error
+#undef set_errno_error
+#undef set_corrupt
+
 static _Thread_local char message[ERROR_SIZE];
 static _Thread_local int message_errno;
 static _Thread_local uint64_t message_offset;

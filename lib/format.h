@@ -37,6 +37,8 @@ struct ring {
   unsigned char uuid[16];
   char label[65];
   uint64_t created;          /* ns since 1970 */
+  uint32_t features[3];      /* incompatible, compatible for reading,
+                                compatible */
   bool read_only;            /* has features that forbid us to write */
 };
 
@@ -184,6 +186,9 @@ extern int ring_open (blkring_device *device, uint32_t sector_size,
 /* Keep everybody from attaching; fails with EBUSY where somebody is. */
 extern int lock_sides (blkring_device *device);
 extern void unlock_sides (blkring_device *device);
+/* The same to change the ring as a whole: also fails where a server guards
+ * it. */
+extern int lock_ring (blkring_device *device);
 
 /* Where a position lies on the device. */
 extern uint64_t ring_offset (const struct ring *ring, uint64_t position);

@@ -96,6 +96,27 @@ f1_consumer_look (blkring_consumer *c)
   return adopt (c, &v);
 }
 
+/* As the producer does when it attaches: a flush of the last owner may have
+ * failed.  Read again first, since an observer may change the flag. */
+static int
+rewrite (blkring_consumer *c)
+{
+  const struct consumer_state *s = c->format_state;
+  const uint32_t size = c->h.ring.sector_size;
+  struct blkring_part part;
+  int r;
+
+  if (record_lock (c->h.ring.device, SIDE_CONSUMER) == -1)
+    return -1;
+  r = f1_consumer_look (c);
+  if (r == 0) {
+    part = write_part (s->sectors + size, size, 2 * size);
+    r = handle_submit (&c->h, &part, 1, false);
+  }
+  record_unlock (c->h.ring.device, SIDE_CONSUMER);
+  return r;
+}
+
 int
 f1_consumer_open (blkring_consumer *c)
 {
@@ -113,7 +134,9 @@ f1_consumer_open (blkring_consumer *c)
     return -1;
   c->position = c->popped = v.consumer.position;
   c->limit = v.producer.position;
-  return adopt (c, &v);
+  if (adopt (c, &v) == -1)
+    return -1;
+  return c->observer || !c->h.flushes ? 0 : rewrite (c);
 }
 
 void
@@ -248,7 +271,7 @@ f1_is_boundary (blkring_consumer *c, uint64_t position)
 {
   struct consumer_state *s = c->format_state;
   const struct ring *ring = &c->h.ring;
-  struct window own = { NULL, 0, 0, 0 }, *w = &s->window;
+  struct window own = { NULL, 0, 0, 0 }, *w;
   uint64_t at = c->position, ahead;
   uint32_t length;
   int r = 0;

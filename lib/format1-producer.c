@@ -108,6 +108,20 @@ f1_producer_look (blkring_producer *p)
   return 0;
 }
 
+/* A flush of the last owner may have failed, and have left its pointer in a
+ * cache alone, from which no later flush takes it: what is read there would
+ * be gone when the power goes.  So it is written again as it is; the flush of
+ * attach makes it durable.  The data before it were durable first. */
+static int
+rewrite (blkring_producer *p)
+{
+  const struct producer_state *s = p->format_state;
+  const uint32_t size = p->h.ring.sector_size;
+  struct blkring_part part = write_part (s->pointer, size, size);
+
+  return p->h.flushes ? handle_submit (&p->h, &part, 1, false) : 0;
+}
+
 int
 f1_producer_open (blkring_producer *p)
 {
@@ -141,7 +155,7 @@ f1_producer_open (blkring_producer *p)
   p->freed = p->freed_seen = v.consumer.position;
   p->suspend = v.consumer.flag;
   p->suspend_ack = v.producer.flag;
-  return 0;
+  return rewrite (p);
 }
 
 void

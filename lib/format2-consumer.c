@@ -39,6 +39,7 @@ become_owner (blkring_consumer *c)
   if (!gone &&
       h->clock.sleep (h->clock.opaque, 2 * h->poll_interval) == -1)
     return set_errno_error (errno, "interrupted while taking over");
+  s->last_look = h->clock.now (h->clock.opaque);
   /* Two can claim at the same time. */
   if (f2_read_records (&h->ring, &s->records) == -1 ||
       f2_check_mine (h, &s->records, f2_kind (c), &claimed) == -1)
@@ -58,6 +59,7 @@ f2_consumer_open (blkring_consumer *c)
   c->format_state = s;
   s->w = &s->main;
   s->main.next_read = s->peek.next_read = ring->block_size;
+  s->last_look = c->h.clock.now (c->h.clock.opaque);
   if (f2_records_init (&s->records, ring) == -1 ||
       f2_read_records (ring, &s->records) == -1)
     return -1;
@@ -272,10 +274,20 @@ find_passed (blkring_consumer *c, uint64_t position, struct seen *passed)
   return 0;
 }
 
-/* What is about to be freed must be what was delivered, and must not have
- * been written by a producer that had been replaced by then. */
+/* Published is where a frame ends, and with which chain: one over that place
+ * that does not end so came late, and is over the one that did. */
+static bool
+is_other_than_published (const struct f2_record *p, const struct seen *passed)
+{
+  return passed->start < p->position && passed->end >= p->position &&
+    (passed->end > p->position || passed->crc != p->chain);
+}
+
+/* Is what was delivered still there, and not written by a producer that had
+ * been replaced by then?  'freed': a newer one may be there by right.  1, 0,
+ * -1. */
 static int
-check_passed (blkring_consumer *c, const struct seen *passed)
+is_there (blkring_consumer *c, const struct seen *passed, bool freed)
 {
   struct consumer_state *s = c->format_state;
   const struct ring *ring = &c->h.ring;
@@ -291,18 +303,80 @@ check_passed (blkring_consumer *c, const struct seen *passed)
     free (block);
     return -1;
   }
-  same = f2_decode_frame (block, ring, passed->start, &f) &&
-    f.crc == passed->crc && !f2_is_late (p, &f) &&
-    !(passed->end == p->position && f.crc != p->chain);
+  same = f2_decode_frame (block, ring, passed->start, &f)
+    ? f.crc == passed->crc : freed;
   free (block);
-  if (same)
-    return 0;
+  return same && !f2_is_late (p, &passed->frame) &&
+    !is_other_than_published (p, passed);
+}
+
+/* What is about to be freed. */
+static int
+check_passed (blkring_consumer *c, const struct seen *passed)
+{
+  struct consumer_state *s = c->format_state;
+  const int r = is_there (c, passed, false);
+
+  if (r != 0)
+    return r == 1 ? 0 : -1;
   f2_forget_window (&s->main);
   f2_forget_window (&s->peek);
   s->nr_seen = 0;
   s->boundary = 0;
   c->popped = c->position;
   return f2_set_late (c, passed->start);
+}
+
+static bool
+goes_without_flushes (const struct f2_records *rs)
+{
+  unsigned k;
+
+  for (k = 0; k < rs->nr; ++k)
+    if (rs->record[k].flags & F2_UNFLUSHED)
+      return true;
+  return false;
+}
+
+/* Rule 3: what is passed may be in a cache alone, unless another frame
+ * follows.  Then look, for the flush may take long. */
+static int
+make_durable (blkring_consumer *c, const struct seen *passed)
+{
+  struct consumer_state *s = c->format_state;
+  const bool spare = f2_is_followed (c, passed);
+
+  if (!spare && handle_flush (&c->h) == -1)
+    return -1;
+  if (f2_consumer_look (c) == -1)
+    return -1;
+  if (!spare || !goes_without_flushes (&s->records))
+    return 0;
+  return handle_flush (&c->h) == -1 ? -1 : f2_consumer_look (c);
+}
+
+/* A write that took longer than the poll interval: was a producer that had
+ * been replaced meanwhile the one who wrote what is freed now?  Its successor
+ * may have begun at that place, or it may have destroyed what is there. */
+static int
+confirm (blkring_consumer *c, const struct seen *passed, bool freed)
+{
+  struct consumer_state *s = c->format_state;
+  const uint64_t now = c->h.clock.now (c->h.clock.opaque);
+  int r;
+
+  if (now - s->last_look < c->h.poll_interval)
+    return 0;
+  r = f2_consumer_look (c);
+  if (r == 0)
+    r = is_there (c, passed, freed);
+  if (r == 1)
+    return 0;
+  if (r == 0)
+    f2_set_late (c, passed->start);
+  else if (errno == ENOTCONN)
+    set_in_doubt ();
+  return poison (&c->h);
 }
 
 static void
@@ -325,9 +399,7 @@ f2_free_to (blkring_consumer *c, uint64_t position)
   struct f2_record *r = f2_mine (c);
 
   if (find_passed (c, position, &passed) == -1 ||
-      /* Rule 3: the frames may be in a cache alone. */
-      handle_flush (h) == -1 ||
-      f2_consumer_look (c) == -1 || check_passed (c, &passed) == -1)
+      make_durable (c, &passed) == -1 || check_passed (c, &passed) == -1)
     return -1;
   r->position = position;
   r->frame = position == passed.end ? passed.end : passed.start;
@@ -338,7 +410,7 @@ f2_free_to (blkring_consumer *c, uint64_t position)
   s->written = *r;
   c->position = position;
   forget_freed (s, r->frame);
-  return 0;
+  return confirm (c, &passed, position == passed.end);
 }
 
 static int

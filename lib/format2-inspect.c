@@ -226,6 +226,7 @@ describe (const struct walk *w, struct blkring_info *i)
   memcpy (i->uuid, ring->uuid, sizeof i->uuid);
   memcpy (i->label, ring->label, sizeof i->label);
   i->created = ring->created;
+  memcpy (i->features, ring->features, sizeof i->features);
   i->epoch = r[F2_PRODUCER].epoch;
   i->state = state_of (&r[F2_CONTROL], &r[F2_PRODUCER]);
   i->nr_consumers = ring->consumers;
@@ -452,7 +453,10 @@ check_record_copies (const struct ring *ring, blkring_finding_fn fn,
 
   if (f2_records_init (&rs, ring) == -1)
     return -1;
-  if (f2_read_records (ring, &rs) == 0)
+  if (f2_read_records (ring, &rs) == -1)
+    /* Of what cannot be told inspect finds out more. */
+    found = errno == EBADMSG ? 0 : -1;
+  else
     for (k = 0; k < rs.nr; ++k) {
       if (!rs.damaged[k])
         continue;

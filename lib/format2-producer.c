@@ -235,30 +235,66 @@ flush_record (blkring_producer *p)
                     "try later");
 }
 
+/* The owner of whom 'before' was the last record has written another one
+ * over a copy of our claim.  Then that is what the ring is, and goes on as if
+ * we had read it; only its epoch is over.  The next claim is first written to
+ * the other copy, so that a crash cannot take it. */
+static bool
+take_what_came (struct f2_records *rs, const struct ring *ring,
+                const struct f2_record *before)
+{
+  struct f2_record *r = &rs->record[F2_PRODUCER], came;
+  const unsigned copy = !rs->copy[F2_PRODUCER];
+
+  if (!f2_decode_record (rs->buffer + (2 * F2_PRODUCER + copy) * F2_SLOT,
+                         ring->uuid, F2_PRODUCER, &came) ||
+      came.epoch != before->epoch || came.sequence <= before->sequence)
+    return false;
+  came.epoch = r->epoch;
+  came.overwritten = false;
+  *r = came;
+  rs->copy[F2_PRODUCER] = copy;
+  return true;
+}
+
 /* Replace an owner that may be alive: it must see the new epoch before
- * anything of the ring is decided. */
+ * anything of the ring is decided.  What it writes until then counts. */
 static int
 take_over (blkring_producer *p)
 {
   struct producer_state *s = p->format_state;
   struct handle *h = &p->h;
-  struct f2_record claimed;
+  struct f2_record before, claimed;
+  int tries;
 
-  if (flush_record (p) == -1 ||
-      f2_claim (h, &s->records, F2_PRODUCER) == -1)
+  if (flush_record (p) == -1)
     return -1;
-  claimed = *mine (s);
-  if (h->clock.sleep (h->clock.opaque, 2 * h->poll_interval) == -1)
-    return set_errno_error (errno, "interrupted while taking over");
-  if (f2_read_records (&h->ring, &s->records) == -1)
-    return -1;
-  return f2_check_mine (h, &s->records, F2_PRODUCER, &claimed);
+  before = *mine (s);
+  for (tries = 0; tries < ATTACH_TRIES; ++tries) {
+    if (f2_claim (h, &s->records, F2_PRODUCER) == -1)
+      return -1;
+    claimed = *mine (s);
+    if (h->clock.sleep (h->clock.opaque, 2 * h->poll_interval) == -1)
+      return set_errno_error (errno, "interrupted while taking over");
+    if (f2_read_records (&h->ring, &s->records) == -1 ||
+        f2_check_mine (h, &s->records, F2_PRODUCER, &claimed) == -1)
+      return -1;
+    if (!take_what_came (&s->records, &h->ring, &before))
+      return 0;
+    before.sequence = mine (s)->sequence;
+    /* It must be durable before the other copy is written. */
+    if (handle_flush (h) == -1)
+      return -1;
+  }
+  return set_error (EBUSY, "the producer writes its record again and again: "
+                    "try later");
 }
 
 /* Everything before the claim.  1; 0 when somebody else was here meanwhile,
- * and what was found counts no more; -1. */
+ * and what was found counts no more; -1.  '*replaces': an owner that may be
+ * alive. */
 static int
-prepare (blkring_producer *p)
+prepare (blkring_producer *p, bool *replaces)
 {
   const struct ring *ring = &p->h.ring;
   struct producer_state *s = p->format_state;
@@ -271,8 +307,9 @@ prepare (blkring_producer *p)
   gone = f2_check_owner (ring, mine (s), "producer", p->h.takeover);
   if (gone == -1)
     return -1;
+  *replaces = *replaces || !gone;
   clean = mine (s)->flags & F2_CLEAN;
-  if (!gone && take_over (p) == -1)
+  if (*replaces && take_over (p) == -1)
     return -1;
   before = *mine (s);
   if (recover (p, !clean) == -1)
@@ -284,10 +321,34 @@ prepare (blkring_producer *p)
   return f2_same_write (mine (s), &before);
 }
 
+/* A frame of the owner that was replaced may have come where we have found
+ * the end, and a consumer have freed it before it could see our claim.  Its
+ * record is there two poll intervals later, or it looks once more.  1; 0
+ * when the stream goes on behind that frame; -1. */
+static int
+look_back (blkring_producer *p)
+{
+  struct producer_state *s = p->format_state;
+  const struct f2_record claimed = s->written;
+  struct handle *h = &p->h;
+
+  s->written.epoch = 0;      /* until we know */
+  if (h->clock.sleep (h->clock.opaque, 2 * h->poll_interval) == -1)
+    return set_errno_error (errno, "interrupted while taking over");
+  if (f2_read_records (&h->ring, &s->records) == -1 ||
+      f2_check_mine (h, &s->records, F2_PRODUCER, &claimed) == -1)
+    return -1;
+  if (f2_find_past (&s->records, p->tail) != 0)
+    return 0;
+  s->written = claimed;
+  return 1;
+}
+
 int
 f2_producer_open (blkring_producer *p)
 {
   struct producer_state *s = calloc (1, sizeof *s);
+  bool replaces = false;
   int r, tries;
 
   if (s == NULL)
@@ -295,11 +356,17 @@ f2_producer_open (blkring_producer *p)
   p->format_state = s;
   if (f2_records_init (&s->records, &p->h.ring) == -1)
     return -1;
-  for (tries = 0; (r = prepare (p)) == 0; ++tries)
-    if (tries == ATTACH_TRIES)
+  for (tries = 0;; ++tries) {
+    if (tries > ATTACH_TRIES)
       return set_error (EBUSY, "other producers attach at the same time");
-  if (r == -1 || claim (p) == -1)
-    return -1;
+    r = prepare (p, &replaces);
+    if (r == 1)
+      r = claim (p) == -1 ? -1 : replaces ? look_back (p) : 1;
+    if (r == -1)
+      return -1;
+    if (r == 1)
+      break;
+  }
   adopt (p);
   p->freed = p->freed_seen;
   trace (p, BLKRING_TRACE_GET, BLKRING_TRACE_PRODUCER, p->tail);

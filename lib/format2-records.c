@@ -177,20 +177,30 @@ check_consumer (const struct ring *ring, const struct f2_record *p,
   return 0;
 }
 
-int
-f2_check_tail (const struct ring *ring, const struct f2_records *rs,
-               uint64_t tail)
+unsigned
+f2_find_past (const struct f2_records *rs, uint64_t tail)
 {
   unsigned k;
 
   for (k = F2_CONSUMER; k < rs->nr; ++k)
     if (rs->record[k].flags & F2_ENABLED && rs->record[k].position > tail)
-      return set_corrupt (ring_offset (ring, tail), "there is no valid frame "
-                          "at position %" PRIu64 " (byte %" PRIu64 "), but "
-                          "consumer %u was behind it already, at %" PRIu64,
-                          tail, ring_offset (ring, tail), k - F2_CONSUMER,
-                          rs->record[k].position);
+      return k;
   return 0;
+}
+
+int
+f2_check_tail (const struct ring *ring, const struct f2_records *rs,
+               uint64_t tail)
+{
+  const unsigned k = f2_find_past (rs, tail);
+
+  if (k == 0)
+    return 0;
+  return set_corrupt (ring_offset (ring, tail), "there is no valid frame "
+                      "at position %" PRIu64 " (byte %" PRIu64 "), but "
+                      "consumer %u was behind it already, at %" PRIu64,
+                      tail, ring_offset (ring, tail), k - F2_CONSUMER,
+                      rs->record[k].position);
 }
 
 int

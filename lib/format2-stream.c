@@ -39,7 +39,6 @@ f2_consumer_adopt (blkring_consumer *c)
   const struct f2_record *control = &s->records.record[F2_CONTROL];
 
   s->published = p->position;
-  s->last_look = c->h.clock.now (c->h.clock.opaque);
   c->limit = max_u64 (p->position, c->popped);
   c->suspend = control->flags & F2_SUSPEND;
   c->suspend_ack = p->suspend == control->suspend ? c->suspend : !c->suspend;
@@ -60,12 +59,15 @@ int
 f2_consumer_look (blkring_consumer *c)
 {
   struct consumer_state *s = c->format_state;
+  /* It may take long, and what it tells is from its beginning. */
+  const uint64_t now = c->h.clock.now (c->h.clock.opaque);
 
   if (f2_read_records (&c->h.ring, &s->records) == -1)
     return -1;
   if (!c->observer &&
       f2_check_mine (&c->h, &s->records, f2_kind (c), &s->written) == -1)
     return -1;
+  s->last_look = now;
   f2_consumer_adopt (c);
   return 0;
 }
@@ -131,6 +133,7 @@ read_frame (blkring_consumer *c, uint64_t at, uint32_t chain,
   struct consumer_state *s = c->format_state;
   struct window *w = s->w;
   const uint64_t last_end = w->read_end;
+  const uint64_t b = c->h.ring.block_size;
   uint64_t needed, ahead;
   int tries;
 
@@ -143,17 +146,20 @@ read_frame (blkring_consumer *c, uint64_t at, uint32_t chain,
       ahead = max_u64 (ahead, min_u64 (s->published - at, LARGEST_READ));
     if (tries == 1 && needed <= w->end - w->start)
       break;
-    if (fill_window (c, at, max_u64 (ahead, needed)) == -1)
+    /* More than a look at the end: with the header that may follow. */
+    if (max_u64 (ahead, needed) > b)
+      ahead = max_u64 (ahead, needed) + b;
+    if (fill_window (c, at, ahead) == -1)
       return -1;
     if (f2_frame_in_window (c, at, chain, f, &needed)) {
       /* More, if all that was read last was used: else this consumer goes
-       * in step with the producer. */
+       * in step with the producer.  A frame like this one at least. */
       w->next_read = at + needed > last_end
-        ? min_u64 (2 * w->next_read, LARGEST_READ) : c->h.ring.block_size;
+        ? min_u64 (2 * w->next_read, max_u64 (LARGEST_READ, needed + b)) : b;
       return 1;
     }
   }
-  w->next_read = c->h.ring.block_size;
+  w->next_read = b;
   return 0;
 }
 
@@ -320,9 +326,36 @@ visible_frame (blkring_consumer *c, uint64_t at, uint32_t chain,
   return r;
 }
 
+/* A producer begins a frame when the one before it is durable, with all
+ * before that; and one that is exposed when the one before it is exposed,
+ * or 'published' that passes it is durable. */
+static bool
+follows (const struct f2_frame *f, const struct seen *seen)
+{
+  return f->position == seen->end && f->chain == seen->crc &&
+    (f->flags | seen->frame.flags) & F2_PUBLISHED;
+}
+
+bool
+f2_is_followed (blkring_consumer *c, const struct seen *seen)
+{
+  struct consumer_state *s = c->format_state;
+  const struct window *w = &s->main;
+  struct f2_frame f;
+
+  if (seen->followed)
+    return true;
+  /* Its header alone: it may be under way. */
+  return seen->end >= w->start && seen->end < w->end &&
+    f2_decode_frame (w->data + (seen->end - w->start), &c->h.ring, seen->end,
+                     &f) && follows (&f, seen);
+}
+
 static void
 remember (struct consumer_state *s, const struct f2_frame *f, uint64_t size)
 {
+  if (s->nr_seen > 0 && follows (f, &s->seen[s->nr_seen - 1]))
+    s->seen[s->nr_seen - 1].followed = true;
   if (s->nr_seen == REMEMBERED) {
     s->nr_seen = REMEMBERED / 2;
     memmove (s->seen, s->seen + REMEMBERED / 2,
@@ -348,6 +381,39 @@ is_lost (blkring_consumer *c, int r, const struct f2_frame *f)
   return r == -1 && errno == EBADMSG;
 }
 
+/* No frame can reach into what the consumer has not freed.  An observer may
+ * not know yet that the owner went on.  1; -1. */
+static int
+check_bounds (blkring_consumer *c, const struct f2_frame *f)
+{
+  const struct ring *ring = &c->h.ring;
+  const uint64_t end = f->position + f2_frame_size (ring, f->length);
+
+  if (end - f2_mine (c)->frame <= ring->capacity)
+    return 1;
+  if (f2_consumer_look (c) == -1)
+    return -1;
+  if (end - f2_mine (c)->frame <= ring->capacity)
+    return 1;
+  /* It may be overwritten, before it can be right. */
+  f2_forget_window (((struct consumer_state *) c->format_state)->w);
+  return set_corrupt (ring_offset (ring, f->position), "the frame at position "
+                      "%" PRIu64 " (byte %" PRIu64 ") ends at %" PRIu64
+                      ", over what the consumer has not freed, from %" PRIu64,
+                      f->position, ring_offset (ring, f->position), end,
+                      f2_mine (c)->frame);
+}
+
+/* The frame that is to be delivered next. */
+static int
+next_frame (blkring_consumer *c, uint64_t at, uint32_t chain,
+            struct f2_frame *f)
+{
+  const int r = visible_frame (c, at, chain, f);
+
+  return r == 1 ? check_bounds (c, f) : r;
+}
+
 int
 f2_find_frame (blkring_consumer *c, uint64_t position, struct seen **found)
 {
@@ -369,11 +435,11 @@ f2_find_frame (blkring_consumer *c, uint64_t position, struct seen **found)
       at = s->skip_to;
       chain = s->skip_chain;
     }
-    r = visible_frame (c, at, chain, &f);
+    r = next_frame (c, at, chain, &f);
     while (c->salvage && is_lost (c, r, &f)) {
       r = skip_damage (c, &at, &chain);
       if (r == 1)
-        r = visible_frame (c, at, chain, &f);
+        r = next_frame (c, at, chain, &f);
     }
     if (r <= 0)
       return r;

@@ -18,6 +18,7 @@ struct seen {
   uint64_t start, end;
   uint64_t epoch;
   uint32_t chain, crc;
+  bool followed;             /* see f2_is_followed */
   struct f2_frame frame;
 };
 
@@ -94,6 +95,10 @@ extern int f2_find_frame (blkring_consumer *c, uint64_t position,
 extern bool f2_holds_frame (const struct window *w, const struct seen *seen);
 /* Have a frame that was seen in the window again. */
 extern int f2_have_frame (blkring_consumer *c, const struct seen *seen);
+/* Has the next frame been begun?  Then all up to the end of this one is
+ * durable, and will be visible for ever, unless somebody goes without
+ * flushes. */
+extern bool f2_is_followed (blkring_consumer *c, const struct seen *seen);
 /* EBADMSG: what was delivered from 'at' is lost; -1. */
 extern int f2_set_late (blkring_consumer *c, uint64_t at);
 

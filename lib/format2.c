@@ -123,6 +123,7 @@ f2_probe (blkring_device *device, uint32_t sector_size, struct ring *ring)
     .consumers = s.consumers,
     .largest_frame = s.largest_frame,
     .created = s.created,
+    .features = { s.incompat, s.ro_compat, s.compat },
     .read_only = s.ro_compat != 0,
   };
   memcpy (ring->uuid, s.uuid, sizeof ring->uuid);

@@ -157,6 +157,8 @@ extern uint64_t f2_highest_start (const struct f2_records *rs,
 /* Positions of all records, checked against each other. */
 extern int f2_check_records (const struct ring *ring,
                              const struct f2_records *rs);
+/* An enabled consumer whose position is past 'tail'; 0: there is none. */
+extern unsigned f2_find_past (const struct f2_records *rs, uint64_t tail);
 /* The stream ends at 'tail': no consumer can be behind it. */
 extern int f2_check_tail (const struct ring *ring,
                           const struct f2_records *rs, uint64_t tail);

@@ -82,7 +82,7 @@ blkring_repair (blkring_device *device,
 {
   int r;
 
-  if (device_refresh (device) == -1 || lock_sides (device) == -1)
+  if (device_refresh (device) == -1 || lock_ring (device) == -1)
     return -1;
   r = repair_locked (device, options, what, fn, opaque);
   unlock_sides (device);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * The thread of a journal: it gathers a batch, has it performed, again and
- * again if that fails, and frees it.
+ * again if that fails, and frees it, perhaps with the next one.
  *
  * A batch is a copy, since what pop gives may not survive the next pop, and
  * holds only items whose push has returned: what is performed is durable.
@@ -19,6 +19,10 @@
 #include "journal.h"
 
 #define POP_BATCH 64
+/* While others push, freeing may take no more than such a part of the time. */
+#define FREEING_SHARE 64
+/* Of the ring, in what is to be freed. */
+#define SPACE_SHARE 4
 /* So that items can be read as what they are. */
 #define ALIGNMENT 16
 
@@ -62,17 +66,22 @@ make_room (blkring_journal *j, size_t length)
   return 0;
 }
 
-/* May it be in this batch? */
+/* May it be in this batch?  What is to be freed together with it counts as a
+ * part of it. */
 static bool
 belongs (const blkring_journal *j, const struct blkring_item *item,
          blkring_position limit)
 {
+  const size_t nr = j->done.items + j->nr;
+
   if (blkring_position_compare (item->position, limit) >= 0)
     return false;
-  if (j->nr == 0)
+  if (nr == 0)
     return true;
-  return j->nr < j->batch_items && j->used + item->length <= j->batch_bytes &&
-    blkring_position_compare (j->items[0].position, j->single) >= 0;
+  return nr < j->batch_items &&
+    j->done.bytes + j->used + item->length <= j->batch_bytes &&
+    (j->nr == 0 ||
+     blkring_position_compare (j->items[0].position, j->single) >= 0);
 }
 
 static int
@@ -93,13 +102,14 @@ static int
 gather (blkring_journal *j, blkring_position limit)
 {
   struct blkring_item popped[POP_BATCH];
+  const blkring_position *from = j->done.items > 0 ? &j->done.end : NULL;
   size_t i, offset = 0;
   ssize_t n, k;
 
   j->nr = j->used = 0;
   do {
-    n = blkring_consumer_popv (j->consumer,
-                               j->nr > 0 ? &j->items[j->nr - 1].next : NULL,
+    n = blkring_consumer_popv (j->consumer, j->nr > 0
+                               ? &j->items[j->nr - 1].next : from,
                                popped, POP_BATCH);
     if (n == -1 && errno != EAGAIN && j->nr == 0)
       return -1;
@@ -115,27 +125,73 @@ gather (blkring_journal *j, blkring_position limit)
 }
 
 /*---------------------------------------------------------------------*/
-/* Performing.                                                           */
+/* Freeing.                                                              */
 
-/* The batch was performed or skipped. */
-static int
-free_batch (blkring_journal *j)
+/* To free is two flushes, which pushes would have to wait for.  So while
+ * pushes are under way, and nobody waits for it, what was performed is freed
+ * together with what is performed next, as if both were one batch: its bounds
+ * are kept, and what failed comes behind what is free.  But an owner that was
+ * replaced has to notice within the poll interval, and does when it frees.
+ *
+ * With the lock held: the time until which freeing can be put off. */
+static uint64_t
+free_at (const blkring_journal *j)
 {
-  size_t i, new = 0;
+  if (j->failed || j->stop != JOURNAL_RUNS || j->syncs > 0 || j->want_room ||
+      (!j->leading && j->first == NULL))
+    return 0;
+  if (j->done.items >= j->batch_items || j->done.bytes >= j->batch_bytes ||
+      j->done.end - j->done.begin >= j->ring_bytes / SPACE_SHARE)
+    return 0;
+  return j->done.since + min_u64 (FREEING_SHARE * j->freeing_took,
+                                  j->poll_interval);
+}
 
-  if (blkring_consumer_advance (j->consumer, j->items[j->nr - 1].next) == -1)
+int
+journal_free_done (blkring_journal *j)
+{
+  const uint64_t begin = journal_now (j);
+
+  if (j->done.items == 0)
+    return 0;
+  if (blkring_consumer_advance (j->consumer, j->done.end) == -1)
     return -1;
-  for (i = 0; i < j->nr; ++i)
-    if (blkring_position_compare (j->items[i].position, j->begin) >= 0)
-      new++;
+  j->freeing_took = journal_now (j) - begin;
+  j->done.items = j->done.bytes = 0;
   pthread_mutex_lock (&j->lock);
-  j->performed += new;
+  j->freed = j->performed;
   j->frees++;
+  j->want_room = false;
   pthread_cond_broadcast (&j->room);
   pthread_cond_broadcast (&j->progress);
   pthread_mutex_unlock (&j->lock);
   return 0;
 }
+
+/* The batch was performed or skipped. */
+static void
+add_to_done (blkring_journal *j, uint64_t since)
+{
+  size_t i, new = 0;
+
+  if (j->done.items == 0) {
+    j->done.begin = j->items[0].position;
+    j->done.since = since;
+  }
+  j->done.items += j->nr;
+  j->done.bytes += j->used;
+  j->done.end = j->items[j->nr - 1].next;
+  j->done.until = journal_now (j);
+  for (i = 0; i < j->nr; ++i)
+    if (blkring_position_compare (j->items[i].position, j->begin) >= 0)
+      new++;
+  pthread_mutex_lock (&j->lock);
+  j->performed += new;
+  pthread_mutex_unlock (&j->lock);
+}
+
+/*---------------------------------------------------------------------*/
+/* Performing.                                                           */
 
 enum outcome { GO_ON, TRY_AGAIN, END };
 
@@ -149,9 +205,9 @@ fail (blkring_journal *j)
 }
 
 static enum outcome
-finish (blkring_journal *j)
+free_now (blkring_journal *j)
 {
-  return free_batch (j) == 0 ? GO_ON : fail (j);
+  return journal_free_done (j) == 0 ? GO_ON : fail (j);
 }
 
 /* After the last attempt that was granted: what becomes of the batch?  One
@@ -173,7 +229,8 @@ judge (blkring_journal *j, unsigned attempts)
     device_log (j->device, BLKRING_LOG_ERROR, "journal: skipped the item of "
                 "%zu bytes at position %" PRIu64 ", which failed %u times",
                 item->length, item->position, attempts);
-    return finish (j);
+    add_to_done (j, 0);
+    return GO_ON;
   default:
     set_error (ECANCELED, "the item of %zu bytes at position %" PRIu64
                " failed %u times", item->length, item->position, attempts);
@@ -208,10 +265,16 @@ perform (blkring_journal *j)
   enum outcome outcome = TRY_AGAIN;
   const size_t nr = j->nr;
   unsigned attempts;
+  uint64_t begin;
 
   for (attempts = 1; ; attempts += attempts < UINT32_MAX) {
-    if (j->perform (j->items, nr, j->opaque) == 0)
-      return finish (j);
+    begin = journal_now (j);
+    if (j->perform (j->items, nr, j->opaque) == 0) {
+      add_to_done (j, begin);
+      return GO_ON;
+    }
+    if (free_now (j) == END)
+      return END;
     if (j->max_attempts > 0 && attempts >= j->max_attempts)
       outcome = judge (j, attempts);
     if (outcome != TRY_AGAIN)
@@ -226,38 +289,74 @@ perform (blkring_journal *j)
 
 /*---------------------------------------------------------------------*/
 
-/* Sleep until something is due: 1, and where it ends; 0 when it is time to
- * end. */
-static int
+/* To sleep: that was waited for, look again. */
+enum work { TO_SLEEP, TO_FREE, TO_PERFORM, TO_END };
+
+/* What is there to do?  Nothing until *until. */
+static enum work
+find_work (blkring_journal *j, uint64_t *until)
+{
+  const uint64_t now = journal_now (j);
+  uint64_t rested;
+
+  *until = NEVER;
+  j->resting = false;
+  if (j->done.items > 0) {
+    *until = free_at (j);
+    if (*until <= now)
+      return TO_FREE;
+    /* As long as it would have freed what it put off: to wake it for each
+     * push costs that push more than the batch is worth. */
+    rested = j->done.until + j->freeing_took;
+    j->resting = now < rested;
+    if (j->resting) {
+      *until = min_u64 (*until, rested);
+      return TO_SLEEP;
+    }
+  }
+  if (j->failed || j->stop == JOURNAL_STOPS)
+    return TO_END;
+  if (j->flush_interval == 0 || j->stop == JOURNAL_DRAINS)
+    journal_make_due (j);
+  else if (j->due < j->pushed && now >= j->waiting_since + j->flush_interval)
+    journal_make_due (j);
+  if (j->left || j->performed < j->due)
+    return TO_PERFORM;
+  if (j->stop == JOURNAL_DRAINS && !j->leading)
+    return TO_END;
+  if (j->due < j->pushed)
+    *until = min_u64 (*until, j->waiting_since + j->flush_interval);
+  return TO_SLEEP;
+}
+
+/* Sleep until there is something to do, and where the items end that it is
+ * about. */
+static enum work
 wait_for_work (blkring_journal *j, blkring_position *limit)
 {
+  enum work work;
   uint64_t until;
 
-  for (;;) {
-    if (j->failed || j->stop == JOURNAL_STOPS)
-      return 0;
-    if (j->flush_interval == 0 || j->stop == JOURNAL_DRAINS)
-      journal_make_due (j);
-    *limit = j->left ? j->begin : j->due_end;
-    if (j->left || j->performed < j->due)
-      return 1;
-    if (j->stop == JOURNAL_DRAINS && !j->leading)
-      return 0;
-    until = j->due < j->pushed ? j->waiting_since + j->flush_interval : NEVER;
-    if (until != NEVER && journal_now (j) >= until)
-      journal_make_due (j);
-    else
-      journal_wait (j, &j->work, until);
-  }
+  pthread_mutex_lock (&j->lock);
+  while ((work = find_work (j, &until)) == TO_SLEEP)
+    journal_wait (j, &j->work, until);
+  *limit = j->left ? j->begin : j->due_end;
+  pthread_mutex_unlock (&j->lock);
+  return work;
 }
 
 static enum outcome
 serve (blkring_journal *j, blkring_position limit)
 {
-  if (gather (j, limit) == -1)
-    return fail (j);
-  if (j->nr > 0)
+  const int r = gather (j, limit);
+
+  if (r == 0 && j->nr > 0)
     return perform (j);
+  /* The next item does not go with these, or is bad: first things first. */
+  if (j->done.items > 0)
+    return free_now (j);
+  if (r == -1)
+    return fail (j);
   if (j->left) {
     pthread_mutex_lock (&j->lock);
     j->left = false;
@@ -271,22 +370,30 @@ serve (blkring_journal *j, blkring_position limit)
   return fail (j);
 }
 
+static enum outcome
+work (blkring_journal *j)
+{
+  blkring_position limit;
+
+  switch (wait_for_work (j, &limit)) {
+  case TO_FREE:
+    return free_now (j);
+  case TO_PERFORM:
+    return serve (j, limit);
+  default:
+    return END;
+  }
+}
+
 void *
 journal_thread (void *arg)
 {
   blkring_journal *j = arg;
-  blkring_position limit;
 
   served = j;
+  while (work (j) != END)
+    ;
   pthread_mutex_lock (&j->lock);
-  while (wait_for_work (j, &limit)) {
-    pthread_mutex_unlock (&j->lock);
-    if (serve (j, limit) == END) {
-      pthread_mutex_lock (&j->lock);
-      break;
-    }
-    pthread_mutex_lock (&j->lock);
-  }
   j->ended = true;
   journal_wake_all (j);
   pthread_mutex_unlock (&j->lock);

@@ -81,5 +81,6 @@ journal_make_due (blkring_journal *j)
     return;
   j->due = j->pushed;
   j->due_end = j->end;
-  pthread_cond_signal (&j->work);
+  if (!j->resting)
+    pthread_cond_signal (&j->work);
 }

@@ -16,6 +16,7 @@
 #include "journal.h"
 
 #define DEFAULT_RETRY 5000   /* ms */
+#define DEFAULT_POLL 100     /* ms, as of attach */
 #define DEFAULT_ITEMS 1024
 #define DEFAULT_BYTES (UINT64_C (1) << 20)
 /* libblkring(3), LIMITS: what a frame takes beside its items. */
@@ -49,11 +50,14 @@ check_options (const struct blkring_journal_options *o,
 static void
 configure (blkring_journal *j, const struct blkring_journal_options *o)
 {
+  const uint32_t poll = o->attach ? o->attach->poll_interval : 0;
+
   j->verdict = o->verdict;
   j->max_attempts = o->max_attempts;
   j->retry_interval = (o->retry_interval ? o->retry_interval : DEFAULT_RETRY)
     * NS_PER_MS;
   j->flush_interval = o->flush_interval * NS_PER_MS;
+  j->poll_interval = (poll ? poll : DEFAULT_POLL) * NS_PER_MS;
   j->batch_items = o->batch_items ? o->batch_items : DEFAULT_ITEMS;
   j->batch_bytes = o->batch_bytes ? o->batch_bytes : DEFAULT_BYTES;
   j->real_clock = o->attach == NULL || o->attach->clock == NULL;
@@ -92,6 +96,7 @@ look (blkring_journal *j)
   r = blkring_inspect (j->device, &o, info);
   if (r == 0) {
     j->begin = j->end = j->due_end = info->producer;
+    j->ring_bytes = info->capacity;
     j->group_bytes = info->format == 1 ? info->capacity
       : info->largest_frame - FRAME_HEADER;
   }
@@ -188,7 +193,7 @@ flush_locked (blkring_journal *j, blkring_journal_waiter waiter)
 {
   if (check_waiter (j, waiter) == -1)
     return -1;
-  if (waiter <= j->performed)
+  if (waiter <= j->freed)
     return 0;
   if (j->failed || j->ended || j->stop == JOURNAL_STOPS)
     return journal_refuse (j);
@@ -208,19 +213,33 @@ blkring_journal_flush (blkring_journal *j, blkring_journal_waiter waiter)
   return r;
 }
 
+/* Nobody else will do it for the thread that would wait. */
 static int
-sync_locked (blkring_journal *j, blkring_journal_waiter waiter,
-             int timeout_ms)
+free_in_perform (blkring_journal *j)
+{
+  int r;
+
+  pthread_mutex_unlock (&j->lock);
+  r = journal_free_done (j);
+  pthread_mutex_lock (&j->lock);
+  if (r == -1)
+    journal_fail (j);
+  return r;
+}
+
+static int
+wait_until_freed (blkring_journal *j, blkring_journal_waiter waiter,
+                  int timeout_ms)
 {
   uint64_t until = NEVER;
 
-  if (check_waiter (j, waiter) == -1)
-    return -1;
   if (timeout_ms >= 0)
     until = journal_now (j) + timeout_ms * NS_PER_MS;
-  while (j->performed < waiter) {
+  while (j->freed < waiter) {
     if (j->failed || j->ended || j->stop == JOURNAL_STOPS)
       return journal_refuse (j);
+    if (journal_is_own_thread (j) && waiter <= j->performed)
+      return free_in_perform (j);
     if (journal_is_own_thread (j))
       return set_error (EDEADLK, "an item that is not performed yet was "
                         "waited for in perform");
@@ -229,6 +248,22 @@ sync_locked (blkring_journal *j, blkring_journal_waiter waiter,
     journal_wait (j, &j->progress, until);
   }
   return 0;
+}
+
+static int
+sync_locked (blkring_journal *j, blkring_journal_waiter waiter,
+             int timeout_ms)
+{
+  int r;
+
+  if (check_waiter (j, waiter) == -1)
+    return -1;
+  j->syncs++;
+  if (j->freed < waiter)
+    pthread_cond_signal (&j->work);
+  r = wait_until_freed (j, waiter, timeout_ms);
+  j->syncs--;
+  return r;
 }
 
 int

@@ -18,6 +18,7 @@
 #include "blkring.h"
 #include "error.h"
 
+#define NS_PER_US UINT64_C (1000)
 #define NS_PER_MS UINT64_C (1000000)
 #define NEVER UINT64_MAX
 
@@ -37,10 +38,11 @@ struct blkring_journal {
   void *opaque;
   blkring_verdict_fn verdict;
   unsigned max_attempts;
-  uint64_t retry_interval, flush_interval; /* ns */
+  uint64_t retry_interval, flush_interval, poll_interval; /* ns */
   size_t batch_items;
   uint64_t batch_bytes;
   uint64_t group_bytes;      /* of items that one durable write can take */
+  uint64_t ring_bytes;       /* the ring's capacity */
   struct blkring_clock clock;
   bool real_clock;
   pthread_t thread;
@@ -60,13 +62,21 @@ struct blkring_journal {
   bool undrained;            /* an attempt failed during a drain */
   bool ended;                /* the thread will do nothing more */
   struct push *first, **last; /* pushes that wait, oldest first */
+  size_t queued;             /* their number */
+  size_t quorum;             /* so many are expected … */
+  uint64_t gather_until;     /* … until then */
+  struct push *gatherer;     /* waits for that; it is in the queue */
   bool leading;              /* one of them writes for others */
+  bool want_room;            /* one of them has found none */
   int full;                  /* and it waits for room (EAGAIN), or for the
                                 ring to be resumed (ESHUTDOWN); else 0 */
   uint64_t frees;            /* how often the consumer has advanced */
+  unsigned syncs;            /* so many wait in sync */
+  bool resting;              /* the thread will look by itself, soon */
   /* Items of this start, by number from 1. */
   uint64_t pushed;           /* the last one that is durable */
-  uint64_t performed;        /* the last one that was freed */
+  uint64_t performed;        /* the last one that was performed … */
+  uint64_t freed;            /* … and the last one that was freed, too */
   uint64_t due;              /* up to here nothing waits any more */
   uint64_t waiting_since;    /* ns: of the one behind it, where there is one */
   blkring_position end;      /* behind 'pushed' */
@@ -77,6 +87,14 @@ struct blkring_journal {
                                 does not change */
   bool left;                 /* there may be such items */
   blkring_position single;   /* items before it are performed one by one */
+  struct {                   /* what was performed and is not freed yet */
+    size_t items;
+    uint64_t bytes;          /* of them, as a batch counts them */
+    blkring_position begin, end;
+    uint64_t since;          /* ns: when the first of it began */
+    uint64_t until;          /* … and the last of it ended */
+  } done;
+  uint64_t freeing_took;     /* ns, the last time */
   struct blkring_item *items; /* the batch … */
   size_t nr, alloc_items;
   unsigned char *bytes;      /* … and what it points to */
@@ -100,6 +118,8 @@ extern void journal_make_due (blkring_journal *j);
 extern void *journal_thread (void *arg);
 /* Is the caller called by perform? */
 extern bool journal_is_own_thread (const blkring_journal *j);
+/* In that thread, without the lock: free what was performed. */
+extern int journal_free_done (blkring_journal *j);
 
 /* journal-push.c: wait, with the lock held, until no push uses the producer
  * any more.  'stop' is set. */

@@ -160,8 +160,8 @@ notify (struct nbd_device *n, short events)
     nbd_check_dead (n);
 }
 
-/* Poll once, for all.  Returns whether anything moved. */
-static bool
+/* Poll once, for all. */
+static void
 poll_once (struct nbd_device *n, uint64_t ns)
 {
   const unsigned direction = nbd_aio_get_direction (n->nbd);
@@ -184,10 +184,11 @@ poll_once (struct nbd_device *n, uint64_t ns)
   if (r > 0 && fds[1].revents &&
       read (n->wake, &count, sizeof count) == -1)
     r = 0;                   /* somebody else took it */
-  if (r > 0 && fds[0].revents && !n->closing)
+  if (r > 0 && fds[0].revents && !n->closing) {
+    n->moves++;
     notify (n, fds[0].revents);
+  }
   tell_others (n);
-  return r > 0 && fds[0].revents;
 }
 
 /* Charge the time that was waited. */
@@ -209,9 +210,8 @@ int
 nbd_await (struct nbd_device *n, struct nbd_call *call)
 {
   const uint64_t full = call->patience;
-  uint64_t begin;
+  uint64_t begin, moves;
   unsigned pending;
-  bool moved;
 
   /* What was just issued may have to wait for the socket. */
   if (n->polling && !call->lost &&
@@ -230,14 +230,13 @@ nbd_await (struct nbd_device *n, struct nbd_call *call)
       continue;
     }
     begin = nbd_now ();
+    moves = n->moves;
     pending = call->pending;
-    if (n->polling || n->closing) {
+    if (n->polling || n->closing)
       nbd_wait_changed (n, call->patience);
-      moved = true;
-    }
     else
-      moved = poll_once (n, call->patience);
-    spend (call, nbd_now () - begin, moved, pending);
+      poll_once (n, call->patience);
+    spend (call, nbd_now () - begin, n->moves != moves, pending);
     if (call->pending < pending)
       call->patience = full;
   }

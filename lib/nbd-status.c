@@ -61,15 +61,18 @@ read_status (const char *uri, const struct blkring_open_options *o,
 }
 
 bool
-nbd_is_guarded (const char *uri, uint64_t timeout)
+nbd_is_guarded (const struct nbd_device *n)
 {
   const struct blkring_open_options o = {
     .flags = BLKRING_OPEN_READ_ONLY,
-    .timeout = timeout == FOR_EVER ? BLKRING_TIMEOUT_NONE
-      : timeout / NS_PER_MS,
+    /* The other half is for the ring itself. */
+    .timeout = n->timeout == FOR_EVER ? BLKRING_TIMEOUT_NONE
+      : max_u64 (1, n->timeout / 2 / NS_PER_MS),
     .reconnect = BLKRING_RECONNECT_OFF,
+    .log = n->device->log,
+    .log_opaque = n->device->log_opaque,
   };
-  char *status = status_uri (uri);
+  char *status = status_uri (n->uri);
   size_t length = 0;
   char *text = status ? read_status (status, &o, &length) : NULL;
   json_t *json = text ? json_loadb (text, length, 0, NULL) : NULL;

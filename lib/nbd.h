@@ -43,7 +43,8 @@ struct nbd_device {
   pthread_cond_t changed;
   struct nbd_handle *nbd;    /* NULL: there is no connection */
   uint64_t connection;       /* number of the last one, from 1 */
-  bool polling;              /* a thread polls, for all */
+  bool polling;              /* a thread polls, for all … */
+  uint64_t moves;            /* … and bytes came or went so often */
   bool closing;              /* a thread ends the connection */
   bool connecting;           /* a thread makes one, for all */
   unsigned waiting;          /* threads that wait for 'changed' */
@@ -51,6 +52,8 @@ struct nbd_device {
   struct blkring_geometry geometry;
   bool can_fua, can_flush;
   uint64_t lost_at;          /* ns */
+  uint64_t waited;           /* ns that the server was silent in a call that
+                                goes on in others, on a new connection */
   char why[ERROR_SIZE];      /* the last connection was lost, or could not
                                 be made */
   uint64_t unflushed;        /* connection on which something was written
@@ -92,8 +95,8 @@ extern int nbd_be_connected (struct nbd_device *n, struct nbd_call *call);
 /* The first connection, without the lock.  -1: one attempt failed. */
 extern int nbd_first_connection (struct nbd_device *n);
 
-/* nbd-status.c: does the server of this URI guard the ring?  Without the
+/* nbd-status.c: does the server of this device guard the ring?  Without the
  * lock; what cannot be found out is no. */
-extern bool nbd_is_guarded (const char *uri, uint64_t timeout);
+extern bool nbd_is_guarded (const struct nbd_device *n);
 
 #endif /* BLKRING_NBD_H */

@@ -134,6 +134,20 @@ unlock_sides (blkring_device *device)
   unlock_first (device, MAX_SIDES);
 }
 
+/* A server that guards the ring knows what is in it, and would refuse a part
+ * of what follows: to change the ring under it is for when it is stopped. */
+int
+lock_ring (blkring_device *device)
+{
+  if (lock_sides (device) == -1)
+    return -1;
+  if (!device_is_guarded (device))
+    return 0;
+  unlock_sides (device);
+  return set_error (EBUSY, "the server guards the ring: stop the server, and "
+                    "do this on the device that it serves");
+}
+
 /* 'keep' may be NULL. */
 static int
 wipe_others (blkring_device *device, const struct format *keep)
@@ -254,7 +268,7 @@ blkring_create (blkring_device *device,
     if (r != 0)
       return r;
   }
-  if (lock_sides (device) == -1)
+  if (lock_ring (device) == -1)
     return -1;
   r = create_locked (device, o);
   unlock_sides (device);
@@ -310,7 +324,7 @@ blkring_erase (blkring_device *device, const void *pattern, size_t length,
     pattern = &zero;
     length = 1;
   }
-  if (device_refresh (device) == -1 || lock_sides (device) == -1)
+  if (device_refresh (device) == -1 || lock_ring (device) == -1)
     return -1;
   r = wipe_others (device, NULL);
   if (r == 0)

@@ -23,6 +23,8 @@
 
 /* -D blkring.requests=1 */
 NBDKIT_DLL_PUBLIC int blkring_debug_requests;
+/* -D blkring.parallel=1 */
+NBDKIT_DLL_PUBLIC int blkring_debug_parallel;
 
 static struct service_options options;
 static struct blkring_open_options open_options;
@@ -133,7 +135,8 @@ plugin_config_complete (void)
 static int
 plugin_thread_model (void)
 {
-  return dlsym (RTLD_DEFAULT, "nbdkit_parse_probability")
+  return blkring_debug_parallel ||
+    dlsym (RTLD_DEFAULT, "nbdkit_parse_probability")
     ? NBDKIT_THREAD_MODEL_PARALLEL : NBDKIT_THREAD_MODEL_SERIALIZE_REQUESTS;
 }
 

@@ -6,7 +6,7 @@
 
 load helpers
 
-bench=$(dirname "$(command -v blkring-img)")/../bench/blkring-peers
+bench=$abs_top_builddir/bench/blkring-peers
 quick=(--dir=d --size=8 --seconds=0.001)
 
 peers () {

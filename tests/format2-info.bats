@@ -38,6 +38,32 @@ seconds () {
     "$(od -An -tx1 -j 64 -N 16 ring | tr -d ' \n')" ]
 }
 
+# A version that knows more features made the ring: these are told by number,
+# and whether they keep us from writing, or from opening it.
+@test "info: the features of the ring" {
+  needs_python
+  new_ring 64K
+  [ "$(json .features)" = \
+    '{"incompatible":0,"read-compatible":0,"compatible":0}' ]
+  succeeds info ring
+  grep -qx 'features: none' out
+  poke ring 20 '\0\0\1\0'
+  seal ring 508 0
+  store one
+  [ "$(json .features)" = \
+    '{"incompatible":0,"read-compatible":0,"compatible":65536}' ]
+  succeeds info ring
+  grep -qx 'features: compatible 0x10000' out
+  poke ring 16 '\2\0\0\0'
+  seal ring 508 0
+  succeeds info ring
+  grep -qx 'features: read-compatible 0x2, compatible 0x10000' out
+  fails 1 'ring: .*features that forbid' produce ring </dev/null
+  poke ring 12 '\1\0\0\0'
+  seal ring 508 0
+  fails 1 'ring: .*features \(0x1\)' info ring
+}
+
 @test "info: the human form has the facts of JSON" {
   local key fact n=0
   new_ring 512K --block-size=1024 --consumers=2 --largest-frame=64K \

@@ -395,6 +395,11 @@ def info_of(s, producer, control, consumers, walk):
         "largest-item": s["largest-frame"] - HEADER - 4,
         "suspend": state_of(producer, control),
         "uuid": s["uuid"],
+        "features": {
+            "incompatible": s["incompat"],
+            "read-compatible": s["ro-compat"],
+            "compatible": s["compat"],
+        },
         "label": s["label"],
         "block-size": s["block-size"],
         "largest-frame": s["largest-frame"],

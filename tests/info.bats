@@ -8,8 +8,8 @@ load helpers
 keys_of_all='"capacity","consumer","consumer-text","filename","format","free",
   "items","largest-item","largest-unread","producer","producer-text",
   "sector-size","smallest-unread","suspend","unread-bytes","used"'
-keys_of_2='"block-size","consumers","created","epoch","label","largest-frame",
-  "producer-owner","staged","unflushed","uuid"'
+keys_of_2='"block-size","consumers","created","epoch","features","label",
+  "largest-frame","producer-owner","staged","unflushed","uuid"'
 
 @test "info: JSON has these keys and no others" {
   local keys=$keys_of_all

@@ -8,8 +8,9 @@
  *
  * - each item whose push returned is performed at least once;
  * - the items of a thread are performed in the order of their pushes;
- * - only what had not been freed is performed again: the last batch before
- *   the kill, and no item that a sync had returned for;
+ * - only what had not been freed is performed again: no more items than a
+ *   batch may have, the last ones before the kill, and none that a sync had
+ *   returned for;
  * - a batch that failed is tried again as it was.
  *
  * What was performed stands in a log that the process appends to, and what
@@ -63,7 +64,8 @@ static struct shared {
 struct record {
   enum { START, BATCH, ITEM, DONE, FAILED, SYNCED } kind;
   unsigned thread;
-  unsigned index;            /* SYNCED: items before it; BATCH: their number */
+  unsigned index;            /* SYNCED: items before it; BATCH: their number;
+                                START: the largest such number */
   unsigned zero;
   blkring_position position; /* ITEM; BATCH: of the first one */
   uint64_t also_zero;
@@ -208,13 +210,15 @@ static blkring_device *
 start (void)
 {
   const struct blkring_attach_options attach = {
-    .queue = "journal-kill", .poll_interval = 1,
+    .queue = "journal-kill", .poll_interval = 1 + random_below (2) * 50,
   };
   const struct blkring_journal_options options = {
     .retry_interval = 1, .flush_interval = random_below (3),
     .batch_items = 1 + random_below (50), .attach = &attach,
   };
-  const struct record record = { .kind = START };
+  const struct record record = {
+    .kind = START, .index = options.batch_items,
+  };
   blkring_device *device = blkring_device_open (ring_path, NULL);
 
   if (device == NULL)
@@ -349,6 +353,7 @@ struct reading {
   size_t nr, alloc;
   size_t begin, end;         /* the last batch, as an extent of it */
   size_t wanted;             /* items of that batch */
+  size_t largest, window;    /* how many it could have had, now and by then */
   enum { NOTHING, UNDER_WAY, FINISHED, TO_BE_RETRIED } state;
   bool restarted;            /* since the last batch */
   unsigned next[THREADS];    /* the least index that was not performed */
@@ -357,34 +362,60 @@ struct reading {
   uint64_t repeated, failed;
 };
 
-/* Where in the stream a batch may begin: at 'begin' again, at 'end', or at
- * either. */
+/* Is the one at 'end' the next? */
+static bool
+is_next (const struct reading *r, const struct record *record)
+{
+  if (r->end < r->nr)
+    return r->stream[r->end].position == record->position;
+  return r->nr == 0 || record->position > r->stream[r->nr - 1].position;
+}
+
+static size_t
+find (const struct reading *r, blkring_position position)
+{
+  size_t at = 0;
+
+  while (at < r->end && r->stream[at].position != position)
+    at++;
+  return at;
+}
+
+/* What is wrong about a batch that begins again at 'at', or NULL. */
+static const char *
+check_repeat (const struct reading *r, const struct record *record, size_t at)
+{
+  const bool succeeded = r->state == FINISHED || r->state == NOTHING;
+
+  if (at == r->end)
+    return "performed what was not next";
+  if (at > r->begin || (!r->restarted && at < r->begin))
+    return "did not begin again where the batch begins";
+  if (r->restarted)
+    return r->end - at > r->window ? "performed too much again" : NULL;
+  if (succeeded)
+    return "performed a batch again that had succeeded";
+  return record->index != r->wanted ? "retried another batch" : NULL;
+}
+
 static const char *
 check_batch (struct reading *r, const struct record *record)
 {
-  const bool again = r->begin < r->nr &&
-    r->stream[r->begin].position == record->position;
-  const bool next = r->end == r->nr
-    ? r->nr == 0 || record->position > r->stream[r->nr - 1].position
-    : r->stream[r->end].position == record->position;
   const bool succeeded = r->state == FINISHED || r->state == NOTHING;
+  const bool next = is_next (r, record);
+  const size_t at = next ? r->end : find (r, record->position);
+  const char *wrong = next ? NULL : check_repeat (r, record, at);
 
-  if (again && succeeded && !r->restarted)
-    return "performed a batch again that had succeeded";
-  if (next && !again && !succeeded && r->end > r->begin)
-    return "went on behind a batch that had not succeeded";
-  if (!again && !next)
-    return "performed what was not next";
-  if (again && r->state == TO_BE_RETRIED && !r->restarted &&
-      record->index != r->wanted)
-    return "retried another batch";
-  if (!again)
-    r->begin = r->end;
-  r->end = r->begin;
+  if (next && !succeeded)
+    wrong = "went on behind a batch that had not succeeded";
+  if (record->index > r->largest)
+    wrong = "performed more items at once than a batch may have";
+  r->begin = r->end = at;
   r->wanted = record->index;
+  r->window = r->largest;
   r->state = UNDER_WAY;
   r->restarted = false;
-  return NULL;
+  return wrong;
 }
 
 static const char *
@@ -421,6 +452,7 @@ check_record (struct reading *r, const struct record *record)
   switch (record->kind) {
   case START:
     r->restarted = true;
+    r->largest = record->index;
     return NULL;
   case BATCH:
     return check_batch (r, record);

@@ -77,11 +77,16 @@ through () {
   through
 }
 
+# A port that is free on this address, or was a moment ago.
+free_port () {
+  perl -MIO::Socket -MIO::Socket::IP -e 'print IO::Socket::IP->new (
+    Listen => 1, LocalHost => $ARGV[0])->sockport' "$1"
+}
+
 @test "a journal goes over TCP" {
   local port i
   for i in 1 2 3 4 5; do
-    port=$(perl -MIO::Socket -e 'print IO::Socket::INET->new (Listen => 1,
-      LocalAddr => "127.0.0.1")->sockport')
+    port=$(free_port 127.0.0.1)
     nbdkit -f -i 127.0.0.1 -p "$port" memory 256K 2>server.log 3>&- &
     started+=("$!")
     uri="nbd://127.0.0.1:$port"
@@ -89,6 +94,25 @@ through () {
   done
   create 2
   through
+}
+
+@test "a journal goes over TCP, by IPv6" {
+  local i port
+  for i in 1 2 3 4 5; do
+    port=$(free_port ::1) || skip "no IPv6"
+    nbdkit -f -i ::1 -p "$port" memory 256K 2>server.log 3>&- &
+    started+=("$!")
+    uri="nbd://[::1]:$port"
+    if eventually nbdinfo --size "$uri" >/dev/null; then break; fi
+  done
+  create 2
+  through
+}
+
+@test "a vsock URI is one" {
+  # Nobody listens there, if this machine has such a thing at all.
+  fails 1 'nbd\+vsock://1:4711: cannot connect: (socket|connect): ' \
+    info --timeout=5 nbd+vsock://1:4711
 }
 
 @test "what was stored through the export is in the file, and the other way" {
@@ -112,6 +136,7 @@ through () {
   ! grep -E 'count=0x([1-9a-f][0-9a-f]{5,}|[2-9a-f][0-9a-f]{4}) ' log
   grep -q 'count=0x10000 ' log
   ! grep -q 'return=-1' log
+  fails 1 '.*4096' create -f --format=2 --block-size=512 "$uri"
   create 1 -f
   printf 'x\n' | blkring-img produce "$uri"
   [ "$(blkring-img info --output=json "$uri" | jq '."sector-size"')" = 4096 ]
@@ -290,8 +315,7 @@ certificates () {
   local port i
   certificates
   for i in 1 2 3 4 5; do
-    port=$(perl -MIO::Socket -e 'print IO::Socket::INET->new (Listen => 1,
-      LocalAddr => "127.0.0.1")->sockport')
+    port=$(free_port 127.0.0.1)
     nbdkit -f -i localhost -p "$port" --tls=require --tls-certificates=pki \
       --tls-verify-peer memory 1M 2>server.log 3>&- &
     started+=("$!")
@@ -381,15 +405,71 @@ flushes () { requests Flush; }
 
 # --- servers that stop ------------------------------------------------------
 
-@test "a server that is stopped is waited for no longer than --timeout" {
+# Between these two numbers of milliseconds.
+takes () {
+  local begin took from=$1 to=$2
+  shift 2
+  begin=$(milliseconds)
+  "$@"
+  took=$(($(milliseconds) - begin))
+  [ "$took" -ge "$from" ] && [ "$took" -lt "$to" ] || fail "$took ms: $*"
+}
+
+# All subcommands, at the same time.
+all_fail () {
+  local c waiting=()
+  for c in create info check map produce consume dump suspend resume state \
+    erase; do
+    timeout -k 1 20 blkring-img $c --timeout=1 "$uri" >$c.out 2>$c.err \
+      </dev/null 3>&- &
+    waiting+=("$!")
+  done
+  for c in "${waiting[@]}"; do
+    status=0
+    wait "$c" || status=$?
+    [ "$status" = 1 ]
+  done
+  for c in *.err; do
+    grep -q '^blkring-img: .*does not answer' "$c" || fail "$c: $(cat "$c")"
+    [ ! -s "${c%.err}.out" ]
+  done
+}
+
+@test "no subcommand waits for a server that is stopped after --timeout" {
   serve memory 1M
   create 2
   kill -STOP "$server"
-  local begin took
-  begin=$(milliseconds)
-  fails 1 '.*does not answer' info --timeout=0.5 "$uri"
-  took=$(($(milliseconds) - begin))
-  [ $took -ge 450 ] && [ $took -lt 5000 ]
+  takes 950 6000 all_fail
+}
+
+@test "nor for a host that does not even take the connection" {
+  # Who does not accept anybody, and has more than it lets wait.
+  python3 - >port 3>&- <<'END' &
+import socket, time
+server = socket.socket ()
+server.bind (("127.0.0.1", 0))
+server.listen (0)
+clients = []
+for _ in range (4):
+    clients.append (socket.socket ())
+    clients[-1].setblocking (False)
+    clients[-1].connect_ex (server.getsockname ())
+print (server.getsockname ()[1], flush = True)
+time.sleep (60)
+END
+  started+=("$!")
+  eventually [ -s port ]
+  uri=nbd://127.0.0.1:$(cat port)
+  takes 950 6000 fails 1 '.*cannot connect: the server does not answer' \
+    info --timeout=1 "$uri"
+}
+
+@test "a write that is not answered in time is said to be in doubt" {
+  blkring-img create -q --format=1 ring 1M
+  serve --filter=delay file ring wdelay=30
+  echo one >items
+  fails 1 '.*does not answer; whether the write under way has arrived is not known' \
+    produce --timeout=1 --reconnect=0 "$uri" items
 }
 
 @test "a server that stops under a producer is waited for, and no longer" {
@@ -430,12 +510,13 @@ has_come () {
 }
 
 # A server is killed and started again under a producer and a consumer, so
-# many times: killed FORMAT ROUNDS
+# many times: killed FORMAT ROUNDS OPTION...
 killed () {
-  local rounds=$2 i consumer producer feeder
-  truncate -s 512K ring
-  serve file ring
-  create "$1"
+  local format=$1 rounds=$2 i consumer producer feeder
+  shift 2
+  blkring-img create -q --format="$format" ring 512K
+  serve "$@" file ring
+  uri=${tls-$uri}
   start consume "$uri" >result 2>consumer.err
   consumer=$pid
   input_pipe
@@ -449,7 +530,7 @@ killed () {
   for ((i = 0; i < rounds; i++)); do
     eventually has_come $(($(stat -c %s result) + 20000))
     kill_server
-    serve file ring
+    serve "$@" file ring
   done
   eventually has_come $(($(stat -c %s result) + 20000))
   if gone "$producer" || gone "$consumer"; then
@@ -477,4 +558,27 @@ killed () {
 
 @test "a server that is killed and started again, format 1: the same" {
   killed 1 "${BLKRING_ROUNDS-10}"
+}
+
+@test "a server that is killed and started again, over TLS: the same" {
+  keys
+  tls=$(tls_uri alice keys)
+  killed 2 3 --tls=require --tls-psk=keys
+}
+
+# The filter that was built.
+guard () {
+  filter=$abs_top_builddir/filter/.libs/nbdkit-blkring-filter.so
+  [ -e "$filter" ] || skip "there is no filter"
+  if ldd "$filter" | grep -q 'lib[at]san'; then skip "a sanitizer"; fi
+}
+
+@test "a server that is killed and started again, with a guard: the same" {
+  guard
+  killed 2 "${BLKRING_ROUNDS-3}" "--filter=$filter"
+}
+
+@test "a guarded server that is killed and started again, format 1: the same" {
+  guard
+  killed 1 "${BLKRING_ROUNDS-3}" "--filter=$filter"
 }

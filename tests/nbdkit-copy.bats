@@ -6,15 +6,19 @@
 load helpers
 load nbdkit
 
-# 1 GiB with ten items, in a file that is allocated everywhere it was used: the
+# 1 GiB with ten items, in a file that is allocated where it was used: the
 # consumed ones before them are free space again.
-big_ring () {
-  new_ring 1G
+setup_file () {
+  cd "$BATS_FILE_TMPDIR"
+  new_ring 1G --sparse
   perl -e 'print pack ("V", 100000), "y" x 100000 for 1 .. 30' |
     succeeds produce --framing=length ring
   succeeds consume --framing=length --until-empty ring
   random_items 10 2000 >items
   succeeds produce --framing=length ring <items
+}
+big_ring () {
+  cp --sparse=always "$BATS_FILE_TMPDIR"/{ring,items} .
   serve ring
 }
 

@@ -182,10 +182,19 @@ r.append([b"x"])
   seq 3 | succeeds produce ring
   serve ring
   cp ring before
-  tool create --force "$uri"
-  [ "$status" != 0 ]
-  tool erase --force "$uri"
-  [ "$status" != 0 ]
-  cmp ring before
+  for command in 'create --force' 'create --force --erase' erase \
+    'erase --force' 'check -r leaks' 'check -r all'; do
+    # shellcheck disable=SC2086
+    tool $command "$uri"
+    [ "$status" != 0 ] || report "not refused: $command"
+    grep -q 'stop the server' err || report "message: $command"
+  done
+  # Who knows nothing of guards is told by the log.
+  qemu-io -f raw -c 'write -z 0 512' "$uri" >out 2>&1 || :
+  grep -q 'Invalid argument' out
   grep -q 'stop the server' log
+  # What changes nothing is let in: here is a ring.
+  tool create "$uri"
+  [ "$status" = 0 ]
+  cmp ring before
 }

@@ -199,7 +199,7 @@ EOF
   local size
   for size in 64K 1000448 1G; do
     rm -f ring
-    new_ring $size
+    new_ring $size --sparse
     serve ring
     [ "$(nbdinfo --size "$uri")" = "$(stat -c %s ring)" ]
     stop_server

@@ -268,11 +268,12 @@ refuse_length (const struct shape *shape, uint64_t position, uint32_t length)
   char names[8] = "", buf[1000];
   blkring_producer *p;
   blkring_consumer *c;
-  uint64_t end = 0;
+  uint64_t end = 0, attached;
 
   poke32 (rd, offset, length);
   c = blkring_consumer_attach (rd->device, NULL);
   assert_non_null (c);
+  attached = rd->writes;
   if (position != C) {
     assert_int_equal (blkring_consumer_popv (c, NULL, items, 3), 1);
     assert_int_equal (items[0].next, position);
@@ -293,7 +294,7 @@ refuse_length (const struct shape *shape, uint64_t position, uint32_t length)
   assert_check_finds (rd, offset);
   assert_int_equal (blkring_map (rd->device, NULL, cover, &end), 0);
   assert_int_equal (end, SECTORS * shape->ring);
-  assert_int_equal (rd->writes, 0);
+  assert_int_equal (rd->writes, attached);
 
   /* The producer never reads what is unread. */
   p = blkring_producer_attach (rd->device, NULL);
@@ -330,6 +331,7 @@ items_larger_than_agreed (void **state)
   const struct blkring_attach_options o = { .largest_item = 599 };
   struct record_device *rd = make (*state);
   blkring_consumer *c = blkring_consumer_attach (rd->device, &o);
+  const uint64_t attached = rd->writes;
   struct blkring_item items[3];
 
   assert_non_null (c);
@@ -338,7 +340,7 @@ items_larger_than_agreed (void **state)
   assert_non_null (strstr (blkring_get_error (), "600"));
   assert_int_equal (blkring_consumer_popv (c, NULL, items, 3), -1);
   assert_int_equal (errno, EMSGSIZE);
-  assert_int_equal (rd->writes, 0);
+  assert_int_equal (rd->writes, attached);
   blkring_consumer_free (c);
   c = blkring_consumer_attach (rd->device, NULL);
   assert_int_equal (blkring_consumer_popv (c, NULL, items, 3), 2);

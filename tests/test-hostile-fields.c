@@ -105,6 +105,8 @@ RULE (position, v >= FRAME && v <= TAIL && v % 4 == 0, EBADMSG)
 RULE (frame, v == 0 || v == 3072 || v == FRAME, EBADMSG)
 /* That of the producer is 1. */
 RULE (frame_epoch, v >= 1, EBADMSG)
+/* 'since' is 0: frames of an earlier epoch are late wherever they are. */
+RULE (epoch_of_frames, v <= 1, EBADMSG)
 /* In the same 8 bytes. */
 RULE (length_of_3_or_4, v >= 1 && v <= 4, EBADMSG)
 
@@ -154,6 +156,9 @@ static const struct field fields2[] = {
   { "time of creation", SUPER + 56, 2, 8, anything },
   { "kind", PRODUCER + 4, 2, 4, as_it_was },
   { "producer's flags", PRODUCER + 8, 2, 4, anything },
+  { "producer's frame epoch", PRODUCER + 48, 2, 8, epoch_of_frames },
+  { "producer's time", PRODUCER + 72, 2, 8, anything },
+  { "producer's process", PRODUCER + 80, 2, 8, anything },
   { "producer's epoch", PRODUCER + 16, 2, 8, anything },
   { "producer's sequence", PRODUCER + 24, 2, 8, anything },
   { "published", PRODUCER + 32, 2, 8, published },
@@ -161,11 +166,15 @@ static const struct field fields2[] = {
   { "acknowledged request", PRODUCER + 64, 2, 8, anything },
   { "control's flags", CONTROL + 8, 2, 4, anything },
   { "request", CONTROL + 64, 2, 8, anything },
+  { "control's sequence", CONTROL + 24, 2, 8, anything },
+  { "consumer's flags", CONSUMER + 8, 2, 4, anything },
+  { "consumer's sequence", CONSUMER + 24, 2, 8, anything },
   { "consumer's epoch", CONSUMER + 16, 2, 8, anything },
   { "consumer's position", CONSUMER + 32, 2, 8, position },
   { "consumer's frame", CONSUMER + 40, 2, 8, frame },
   { "flags of a frame", DATA2 + FRAME + 4, 1, 4, anything },
   { "position of a frame", DATA2 + FRAME + 8, 1, 8, as_it_was },
+  { "time of a frame", DATA2 + FRAME + 40, 1, 8, anything },
   { "epoch of a frame", DATA2 + FRAME + 16, 1, 8, frame_epoch },
   { "items of a frame", DATA2 + FRAME + 28, 1, 4, as_it_was },
   { "length of a frame", DATA2 + FRAME + 32, 1, 8, as_it_was },

@@ -6,8 +6,10 @@
 #include <config.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "journal-fixture.h"
 
@@ -223,6 +225,27 @@ push_numbers (struct caller *c)
   return r;
 }
 
+/* Not all the time, and not all of them wait for room. */
+static int
+push_numbers_now_and_then (struct caller *c)
+{
+  struct numbers n = { c->waiter, 0 };
+  unsigned seed = c->waiter, flags;
+  int r = 0;
+
+  while (n.index < ITEMS && r == 0) {
+    if (rand_r (&seed) % 3 == 0)
+      usleep (rand_r (&seed) % 300);
+    flags = rand_r (&seed) % 4 == 0 ? BLKRING_JOURNAL_NONBLOCK : 0;
+    r = blkring_journal_push (c->t->j, &n, sizeof n, flags, NULL);
+    if (r == 0)
+      n.index++;
+    else if (flags && errno == EAGAIN)
+      r = 0;
+  }
+  return r;
+}
+
 /* A disk: each flush takes a while, and so does the next. */
 static void
 take_a_while (struct record_device *rd)
@@ -237,7 +260,7 @@ take_a_while (struct record_device *rd)
 
 /* The number of durable writes that it took. */
 static unsigned
-push_from_many (struct test_journal *t)
+push_from_many (struct test_journal *t, int (*call) (struct caller *c))
 {
   struct caller callers[THREADS];
   unsigned i, flushes;
@@ -251,7 +274,7 @@ push_from_many (struct test_journal *t)
   record_device_forget (t->rd);
   for (i = 0; i < THREADS; ++i) {
     callers[i].waiter = i;
-    start_caller (&callers[i], t, push_numbers);
+    start_caller (&callers[i], t, call);
   }
   for (i = 0; i < THREADS; ++i)
     assert_ok (join_caller (&callers[i]));
@@ -275,21 +298,66 @@ eight_threads_need_fewer_flushes_than_pushes (void **state)
 
   t->rd->behind_flush = take_a_while;
   t->options.flush_interval = 1000000;
-  flushes = push_from_many (t);
+  flushes = push_from_many (t, push_numbers);
   print_message ("# %u flushes for %u pushes\n", flushes, THREADS * ITEMS);
-  assert_true (flushes < (t->kind->format == 1 ? 2 : 1) * THREADS * ITEMS / 2);
+  assert_true (flushes < (t->kind->format == 1 ? 2 : 1) * THREADS * ITEMS / 3);
 }
 
 static void
 each_thread_keeps_its_order (void **state)
 {
-  push_from_many (*state);
+  push_from_many (*state, push_numbers);
 }
 
 static void
 each_thread_keeps_its_order_in_a_small_ring (void **state)
 {
-  push_from_many (*state);
+  push_from_many (*state, push_numbers);
+}
+
+/* Whom a leader expects, and who does not come, holds nobody up. */
+static void
+pushes_of_threads_that_come_and_go_all_return (void **state)
+{
+  struct test_journal *t = *state;
+
+  t->rd->behind_flush = take_a_while;
+  push_from_many (t, push_numbers_now_and_then);
+}
+
+static int
+push_a_few (struct caller *c)
+{
+  unsigned i;
+  int r = 0;
+
+  for (i = 0; i < c->waiter && r == 0; ++i)
+    r = push_text (c);
+  return r;
+}
+
+/* Those who push last are not waited for by others, nor wait themselves. */
+static void
+the_last_pushes_return (void **state)
+{
+  struct test_journal *t = *state;
+  struct caller callers[3];
+  unsigned round, i;
+
+  t->attach.clock = NULL;
+  t->keeps_no_log = true;
+  t->rd->behind_flush = take_a_while;
+  begin (t);
+  for (round = 0; round < 200; ++round) {
+    for (i = 0; i < LENGTH (callers); ++i) {
+      callers[i].text = names[i];
+      callers[i].waiter = 1 + (round + i) % 3;
+      start_caller (&callers[i], t, push_a_few);
+    }
+    for (i = 0; i < LENGTH (callers); ++i)
+      assert_ok (join_caller (&callers[i]));
+  }
+  end (t);
 }
 
 int
@@ -310,6 +378,12 @@ main (void)
                 &large2),
     IN_BOTH (each_thread_keeps_its_order),
     IN_TIGHT (each_thread_keeps_its_order_in_a_small_ring),
+    IN_BOTH (pushes_of_threads_that_come_and_go_all_return),
+    ON_JOURNAL (pushes_of_threads_that_come_and_go_all_return,
+                "format 1, small", &tight1),
+    ON_JOURNAL (pushes_of_threads_that_come_and_go_all_return,
+                "format 2, small", &tight2),
+    IN_BOTH (the_last_pushes_return),
   };
 
   return cmocka_run_group_tests (tests, NULL, NULL);

@@ -6,6 +6,7 @@
 
 #include <config.h>
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -192,6 +193,12 @@ the_interval_passes_in_real_time (void **state)
   assert_true (log_has (t, "b!"));
 }
 
+static int
+call_sync_for_a_second (struct caller *c)
+{
+  return blkring_journal_sync (c->t->j, c->waiter, 1000);
+}
+
 static void
 sync_times_out (void **state)
 {
@@ -204,8 +211,15 @@ sync_times_out (void **state)
   a = push (t, "a");
   assert_fails (ETIMEDOUT, blkring_journal_sync (t->j, a, 0));
   syncer.waiter = a;
+  start_blocked (&syncer, t, call_sync_for_a_second);
+  move_clock (t, 999);
+  await_sleep (t);
+  move_clock (t, 1);
+  assert_int_equal (join_caller (&syncer), -1);
+  assert_int_equal (errno, ETIMEDOUT);
+  check_log (t, "");
   start_blocked (&syncer, t, call_sync);
-  move_clock (t, 5000);
+  move_clock (t, 4000);
   assert_ok (join_caller (&syncer));
 }
 

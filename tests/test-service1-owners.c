@@ -67,9 +67,11 @@ two_producers_race (void **state)
   assert_ok (put_item (g.a, 0, 100));
   assert_ok (put_item (g.b, 0, 100));
   assert_refused (g.v, EPERM, put_producer (g.a, 104));
-  /* Pushed again it is its own. */
+  /* Pushed again it is its own, whoever has written behind it. */
   assert_ok (put_item (g.a, 0, 100));
+  assert_ok (put_item (g.b, 104, 4));
   assert_ok (put_producer (g.a, 104));
+  assert_refused (g.v, EPERM, put_producer (g.a, 112));
   assert_refused (g.v, EPERM, put_producer (g.b, 104));
   stop_guard (&g);
 
@@ -105,6 +107,8 @@ a_silent_owner_is_replaced (void **state)
   assert_refused (g.v, EPERM, put_item (g.a, 208, 16));
   assert_refused (g.v, EPERM, put_producer (g.a, 208));
   assert_ok (put_producer (g.b, 220));
+  /* What was free when it sent it is the other's item by now. */
+  assert_refused (g.v, EPERM, put_item (g.a, 208, 4));
   /* The other side it still has, for it was not taken. */
   assert_refused (g.v, EPERM, put_consumer (g.b, 104));
   assert_ok (put_consumer (g.a, 104));

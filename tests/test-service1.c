@@ -77,6 +77,21 @@ the_producer_passes_only_what_was_written (void **state)
 }
 
 /* The second lap: old items are there, well-formed, and not written anew. */
+/* Item and pointer, and all between them, in one write. */
+static int
+push_in_one (struct service_client *c, uint64_t position, uint32_t length,
+             uint64_t producer)
+{
+  const uint64_t at = DATA + position % AREA;
+  unsigned char image[16 * S];
+
+  assert_ok (service_pread (c, image, sizeof image, 0));
+  memset (image + at, 'x', f1_item_size (length));
+  put_le32 (image + at, length);
+  put_le64 (image + S, producer);
+  return put_bytes (c, S, image + S, at + f1_item_size (length) - S);
+}
+
 static void
 the_producer_does_not_expose_the_lap_before (void **state)
 {
@@ -96,6 +111,11 @@ the_producer_does_not_expose_the_lap_before (void **state)
   assert_ok (put_item (g.a, AREA + 2 * S, S - 4));
   assert_refused (g.v, EINVAL, put_producer (g.a, AREA + 4 * S));
   assert_ok (put_producer (g.a, AREA + 3 * S));
+  /* What comes with the pointer counts, and no byte more. */
+  assert_ok (put_consumer (g.b, 6 * S));
+  assert_refused (g.v, EINVAL, push_in_one (g.a, AREA + 3 * S, S - 4,
+                                            AREA + 5 * S));
+  assert_ok (push_in_one (g.a, AREA + 3 * S, S - 4, AREA + 4 * S));
   stop_guard (&g);
 }
 
@@ -148,6 +168,20 @@ a_push_outlives_the_server (void **state)
   assert_ok (put_item (g.a, 128, 0));
   assert_refused (g.v, EINVAL, put_producer (g.a, 136));
   assert_ok (put_producer (g.a, 132));
+  stop_guard (&g);
+
+  /* An empty item behind it is one if it was written since. */
+  g = start_guard ();
+  assert_ok (put_item (g.a, 0, 100));
+  leave (&g.a);
+  leave (&g.b);
+  serve_again (g.v);
+  g.a = join (g.v, "alice");
+  g.b = join (g.v, "bob");
+  assert_refused (g.v, EINVAL, put_producer (g.a, 108));
+  assert_ok (put_item (g.a, 104, 0));
+  assert_refused (g.v, EINVAL, put_producer (g.a, 112));
+  assert_ok (put_producer (g.a, 108));
   stop_guard (&g);
 
   /* Pushed once more since: what lay behind it does not count. */

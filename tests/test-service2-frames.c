@@ -81,6 +81,18 @@ a_frame_fits_free_space (void **state)
   consume_all (&g, g.b);
   append_frame (&g, g.a, 8);
   append_frame (&g, g.a, 8);
+  /* So full it is found when the server is started anew … */
+  restart (&g);
+  assert_int_equal (exposed (&g), g.tail);
+  assert_ok (claim (&g, g.b, F2_CONSUMER));
+  consume_all (&g, g.b);
+  /* … and may become in parts. */
+  append_frame (&g, g.a, 8);
+  make_frame (&g, &m, 1, 8 * B - F2_HEADER - 4, true);
+  assert_ok (put_part (&g, g.a, &m, 0, 4 * B));
+  assert_ok (put_part (&g, g.a, &m, 4 * B, m.size));
+  pass (&g, &m);
+  assert_int_equal (exposed (&g), g.tail);
   stop_guard (&g);
 }
 
@@ -331,7 +343,8 @@ parts_outlive_the_server (void **state)
 
   (void) state;
   for (first = 0; first < 2; ++first) {
-    make_frame (&g, &m, 1, 2000, true);
+    /* With padding and without. */
+    make_frame (&g, &m, 1, first ? 2000 : 4 * B - F2_HEADER - 4, true);
     assert_ok (put_part (&g, g.a, &m, first ? 1024 : 0,
                          first ? m.size : 1024));
     restart (&g);

@@ -148,9 +148,12 @@ pop_in_step_reads_in_proportion (void **state)
   stop (&f);
 }
 
-/* Of the records and of the header of the last frame that is passed. */
+/* It reads the records and the header of the last frame that is passed.
+ * With 'flushes' before that, and one more to make the write durable where
+ * the device has no FUA. */
 static void
-assert_cheap_advance (struct fixture *f, blkring_position position)
+assert_advance (struct fixture *f, blkring_position position,
+                unsigned flushes)
 {
   const bool fua = f->rd->geometry.flags & BLKRING_DEVICE_FUA;
   const uint64_t data = ring_of (f->rd).data_offset;
@@ -163,16 +166,18 @@ assert_cheap_advance (struct fixture *f, blkring_position position)
   assert_int_equal (f->rd->writes, 1);
   assert_int_equal (f->rd->bytes_written, 512);
   assert_int_equal (f->rd->fua_writes, fua);
-  assert_int_equal (f->rd->flushes, fua ? 1 : 2);
+  assert_int_equal (f->rd->flushes, flushes + !fua);
 }
 
+/* Where the next frame is known it takes no flush: that it was begun says
+ * that the one before it is durable.  It is known where it was read with
+ * the one before it, as mostly. */
 static void
 consumer_advance (void **state)
 {
   struct fixture f = start_usual (state);
-  struct blkring_item item;
-  blkring_position next;
-  unsigned i;
+  struct blkring_item item, ahead;
+  unsigned i, flushes = 0;
 
   put (f.p, 'a', 10000);
   put_batch (f.p, "bcdef");
@@ -180,14 +185,148 @@ consumer_advance (void **state)
     put (f.p, 'g', 10000);
   for (i = 0; i < 10; ++i) {
     assert_ok (blkring_consumer_pop (f.c, NULL, &item));
-    assert_cheap_advance (&f, item.next);
+    /* The last item of a frame: know the next one. */
+    if (i == 0 || i >= 5)
+      assert_ok (blkring_consumer_pop (f.c, &item.next, &ahead));
+    assert_advance (&f, item.next, i > 0 && i < 5);
   }
-  assert_ok (blkring_consumer_position (f.c, &next));
-  for (; i < 50; ++i) {
-    assert_ok (blkring_consumer_pop (f.c, &next, &item));
-    next = item.next;
+  for (; i < 49; ++i) {
+    assert_ok (blkring_consumer_pop (f.c, NULL, &item));
+    record_device_forget (f.rd);
+    assert_ok (blkring_consumer_advance (f.c, item.next));
+    flushes += f.rd->flushes + f.rd->fua_writes - 1;
   }
-  assert_cheap_advance (&f, item.next);
+  assert_true (flushes <= 3);
+  assert_ok (blkring_consumer_pop (f.c, NULL, &item));
+  assert_advance (&f, item.next, 1);
+  stop (&f);
+}
+
+/* Frames that are larger than what is read ahead. */
+static void
+consumer_advance_over_large_frames (void **state)
+{
+  static const size_t lengths[] = { 5000, 260000, 300000, 1000000 };
+  struct fixture f = start_usual (state);
+  struct blkring_item item;
+  size_t i, k;
+
+  for (i = 0; i < LENGTH (lengths); ++i) {
+    for (k = 0; k < 5; ++k)
+      put (f.p, 'a', lengths[i]);
+    for (k = 0; k < 5; ++k) {
+      assert_ok (blkring_consumer_pop (f.c, NULL, &item));
+      assert_advance (&f, item.next, k == 4);
+    }
+  }
+  stop (&f);
+}
+
+/* One that goes with the producer meets the end each time. */
+static void
+consumer_advance_at_the_end (void **state)
+{
+  struct fixture f = start_usual (state);
+  struct blkring_item item;
+  unsigned i;
+
+  for (i = 0; i < 10; ++i) {
+    put_batch (f.p, "abc");
+    assert_ok (blkring_consumer_pop (f.c, NULL, &item));
+    assert_advance (&f, item.next, 1);
+    assert_ok (blkring_consumer_pop (f.c, &item.next, &item));
+    assert_ok (blkring_consumer_pop (f.c, &item.next, &item));
+    assert_advance (&f, item.next, 1);
+  }
+  stop (&f);
+}
+
+/* What follows a staged frame says that this is durable, not that it is
+ * visible for ever: unless it is exposed itself. */
+static void
+consumer_advance_over_what_was_staged (void **state)
+{
+  struct fixture f = start_usual (state);
+  struct blkring_item item, ahead;
+  blkring_position after[3];
+
+  after[0] = push (f.p, 'a', 1);
+  after[1] = push (f.p, 'b', 1);
+  after[2] = push (f.p, 'c', 1);
+  assert_ok (blkring_producer_advance (f.p, after[1]));
+  assert_ok (blkring_consumer_pop (f.c, NULL, &item));
+  assert_ok (blkring_consumer_pop (f.c, &item.next, &ahead));
+  assert_advance (&f, item.next, 1);
+  assert_ok (blkring_producer_advance (f.p, after[2]));
+  put (f.p, 'd', 1);
+  assert_ok (blkring_consumer_pop (f.c, NULL, &item));
+  assert_ok (blkring_consumer_pop (f.c, &item.next, &ahead));
+  assert_advance (&f, item.next, 1);
+  assert_ok (blkring_consumer_pop (f.c, NULL, &item));
+  assert_ok (blkring_consumer_pop (f.c, &item.next, &ahead));
+  assert_advance (&f, item.next, 0);
+  stop (&f);
+}
+
+/* Without flushes a frame says nothing of the one before it: as soon as
+ * somebody has ever gone so. */
+static void
+consumer_advance_where_somebody_does_not_flush (void **state)
+{
+  struct fixture f = start_usual (state);
+  struct blkring_item item;
+  unsigned i;
+
+  blkring_producer_free (f.p);
+  f.p = blkring_producer_attach (f.rd->device, &careless);
+  assert_non_null (f.p);
+  for (i = 0; i < 4; ++i)
+    put (f.p, 'a', 1);
+  assert_ok (blkring_consumer_pop (f.c, NULL, &item));
+  record_device_forget (f.rd);
+  assert_ok (blkring_consumer_advance (f.c, item.next));
+  assert_in_range (looks (f.rd), 1, 2);
+  assert_int_equal (f.rd->flushes + f.rd->fua_writes, 2);
+  /* Not a byte of what is passed was in a cache alone. */
+  assert_int_equal (f.rd->nr_pending, 0);
+  blkring_producer_free (f.p);
+  f.p = attach_producer (f.rd);
+  put (f.p, 'a', 1);
+  assert_ok (blkring_consumer_pop (f.c, NULL, &item));
+  record_device_forget (f.rd);
+  assert_ok (blkring_consumer_advance (f.c, item.next));
+  assert_int_equal (f.rd->flushes + f.rd->fua_writes, 2);
+  stop (&f);
+}
+
+/* A write that takes longer than the poll interval is looked after. */
+static uint64_t
+slow_now (void *opaque)
+{
+  (void) opaque;
+  return now += 110 * NS_PER_MS;
+}
+
+static void
+slow_advance_looks_behind (void **state)
+{
+  struct fixture f = start_usual (state);
+  struct blkring_clock clock = record_clock (&now);
+  const struct blkring_attach_options o = { .clock = &clock };
+  struct blkring_item item;
+
+  put (f.p, 'a', 1);
+  put (f.p, 'b', 1);
+  blkring_consumer_free (f.c);
+  clock.now = slow_now;
+  f.c = blkring_consumer_attach (f.rd->device, &o);
+  assert_non_null (f.c);
+  assert_ok (blkring_consumer_pop (f.c, NULL, &item));
+  record_device_forget (f.rd);
+  assert_ok (blkring_consumer_advance (f.c, item.next));
+  assert_int_equal (f.rd->reads, 4);
+  assert_int_equal (looks (f.rd), 2);
+  assert_int_equal (f.rd->writes, 1);
   stop (&f);
 }
 
@@ -205,7 +344,7 @@ consumer_advance_over_a_part (void **state)
     assert_ok (blkring_consumer_pop (f.c, i ? &items[i - 1].next : NULL,
                                      &items[i]));
   for (i = 0; i < 50; i += 7)
-    assert_cheap_advance (&f, items[i].next);
+    assert_advance (&f, items[i].next, i == 49);
   stop (&f);
 }
 
@@ -285,8 +424,18 @@ main (void)
     EACH ("pop reads in proportion", pop_reads_in_proportion),
     EACH ("pop in step with the producer reads in proportion",
           pop_in_step_reads_in_proportion),
-    EACH ("an advance takes two reads, one write, two flushes",
+    EACH ("an advance takes two reads, one write, a flush more at the end",
           consumer_advance),
+    EACH ("an advance over large frames takes no more",
+          consumer_advance_over_large_frames),
+    EACH ("an advance at the end takes a flush more",
+          consumer_advance_at_the_end),
+    EACH ("an advance over what was staged takes a flush more",
+          consumer_advance_over_what_was_staged),
+    EACH ("an advance where somebody does not flush takes a flush more",
+          consumer_advance_where_somebody_does_not_flush),
+    EACH ("an advance that takes long looks behind it",
+          slow_advance_looks_behind),
     EACH ("an advance over part of what was popped takes no more",
           consumer_advance_over_a_part),
     EACH ("a side looks at the other once per poll interval", looks_are_rare),

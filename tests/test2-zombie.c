@@ -7,67 +7,7 @@
 
 #include <config.h>
 
-#include "format2-fixture.h"
-
-/* For the old owner no time passes, so that it does not look. */
-static uint64_t frozen;
-
-static const struct blkring_attach_options *
-with_frozen_clock (void)
-{
-  static struct blkring_clock clock;
-  static const struct blkring_attach_options o = { .clock = &clock };
-
-  clock = record_clock (&frozen);
-  return &o;
-}
-
-static const struct blkring_attach_options *
-taking_over (void)
-{
-  static struct blkring_attach_options o;
-
-  o = *with_clock ();
-  o.flags = BLKRING_ATTACH_TAKEOVER;
-  o.client = "the new owner";
-  return &o;
-}
-
-/* A ring that two hosts share. */
-struct shared {
-  struct fixture f;          /* what was there first */
-  struct fixture g;          /* what came later, on the same storage */
-  blkring_device *again;
-};
-
-static struct shared
-start_shared (const struct blkring_attach_options *producer,
-              const struct blkring_attach_options *consumer)
-{
-  const struct shape s = { .blocks = 128, .flags = BLKRING_DEVICE_SHARED };
-  struct shared h = { .f = start2 (&s, producer, consumer) };
-
-  h.again = open_again (h.f.rd);
-  h.g.rd = h.f.rd;
-  return h;
-}
-
-static void
-stop_shared (struct shared *h)
-{
-  blkring_producer_free (h->g.p);
-  blkring_consumer_free (h->g.c);
-  blkring_device_close (h->again);
-  stop (&h->f);
-}
-
-static void
-take_over_producer (struct shared *h)
-{
-  assert_no_handle (EBUSY, blkring_producer_attach (h->again, with_clock ()));
-  h->g.p = blkring_producer_attach (h->again, taking_over ());
-  assert_non_null (h->g.p);
-}
+#include "format2-shared.h"
 
 static void
 take_over_consumer (struct shared *h)
@@ -375,7 +315,75 @@ late_frame_before_a_third_owner (void **state)
   stop_shared (&h);
 }
 
+/* Nor does its published end where this one does. */
+static void
+late_frame_that_is_larger_before_a_third_owner (void **state)
+{
+  struct shared h = start_late ();
+
+  (void) state;
+  put (h.g.p, 'b', 1);
+  put (h.f.p, 'z', 1000);
+  blkring_producer_free (h.g.p);
+  h.g.p = blkring_producer_attach (h.again, with_clock ());
+  assert_non_null (h.g.p);
+  free_one (h.f.c);
+  assert_not_freed (h.f.c, h.f.rd, 'z');
+  stop_shared (&h);
+}
+
 /*---------------------------------------------------------------------*/
+
+/* While a taker waits for the old owner to look, the record comes that this
+ * was writing. */
+static struct shared *waited_for;
+static struct f2_record under_way;
+
+static int
+write_and_sleep (void *opaque, uint64_t ns)
+{
+  struct f2_record claimed;
+  unsigned copy;
+
+  (void) opaque;
+  if (waited_for) {
+    copy = get_record (waited_for->f.rd, F2_PRODUCER, &claimed);
+    poke_record (waited_for->f.rd, F2_PRODUCER, !copy, &under_way);
+  }
+  waited_for = NULL;
+  now += ns;
+  return 0;
+}
+
+static void
+advance_before_the_next_look_counts (void **state)
+{
+  struct shared h = start_shared (with_frozen_clock (), with_clock ());
+  struct blkring_attach_options o = *taking_over ();
+  struct blkring_clock clock = *o.clock;
+  struct f2_record before;
+  blkring_position after;
+  unsigned copy;
+
+  (void) state;
+  after = push (h.f.p, 'a', 1);
+  copy = get_record (h.f.rd, F2_PRODUCER, &before);
+  assert_ok (blkring_producer_advance (h.f.p, after));
+  assert_int_equal (get_record (h.f.rd, F2_PRODUCER, &under_way), !copy);
+  before.sequence--;
+  poke_record (h.f.rd, F2_PRODUCER, !copy, &before);
+  waited_for = &h;
+  clock.sleep = write_and_sleep;
+  o.clock = &clock;
+  h.g.p = blkring_producer_attach (h.again, &o);
+  assert_non_null (h.g.p);
+  assert_null (waited_for);
+  put (h.g.p, 'b', 1);
+  now += 1000 * NS_PER_MS;
+  assert_holds (h.f.c, "ab");
+  assert_clean (h.f.rd);
+  stop_shared (&h);
+}
 
 /* The write of a record takes a while, and the owner is replaced
  * meanwhile. */
@@ -457,6 +465,8 @@ main (void)
     cmocka_unit_test (late_frame_is_not_adopted),
     cmocka_unit_test (late_frame_over_what_a_dead_owner_wrote),
     cmocka_unit_test (late_frame_before_a_third_owner),
+    cmocka_unit_test (late_frame_that_is_larger_before_a_third_owner),
+    cmocka_unit_test (advance_before_the_next_look_counts),
     cmocka_unit_test (advance_that_is_overtaken_fails),
     cmocka_unit_test (late_record_is_told),
   };

@@ -74,7 +74,7 @@ run_command (const char *command, const void *input, size_t length,
 {
   const int fd = make_input (input, length);
   int status, err;
-  pid_t pid;
+  pid_t pid = -1;
 
   err = fd == -1 ? errno : start (command, fd, &pid);
   if (fd != -1)

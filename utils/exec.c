@@ -270,7 +270,10 @@ perform (struct state *s)
     status = attempt (s, before + attempts, error);
     if (status != STATUS_WOULD_WAIT)
       return status == STATUS_DONE ? advance (s) : status;
-    if (e->max_attempts > 0 && attempts >= e->max_attempts && s->nr == 1)
+    /* What asked this program to stop may have hit the command, too, as a key
+     * at a terminal does: then that was no attempt. */
+    if (e->max_attempts > 0 && attempts >= e->max_attempts && s->nr == 1 &&
+        stopping == (stop_requested != 0))
       return give_up (s, error);
     if (!e->common->quiet)
       fail (e->common, "%s: attempt %" PRIu64 " at the item at position %"

@@ -60,6 +60,27 @@ print_side (const char *what, struct blkring_side_info *s)
   printf (", last written %s\n", when);
 }
 
+static const char *const kinds_of_features[] = {
+  "incompatible", "read-compatible", "compatible",
+};
+
+/* None has been assigned, so that they have no names. */
+static void
+print_features (const struct blkring_info *i)
+{
+  const char *comma = "";
+  unsigned k;
+
+  printf ("features:");
+  for (k = 0; k < 3; ++k)
+    if (i->features[k]) {
+      printf ("%s %s %#" PRIx32, comma, kinds_of_features[k],
+              i->features[k]);
+      comma = ",";
+    }
+  printf ("%s\n", *comma ? "" : " none");
+}
+
 static void
 print_format2 (struct blkring_info *i)
 {
@@ -68,6 +89,7 @@ print_format2 (struct blkring_info *i)
 
   format_uuid (i->uuid, uuid);
   format_time (i->created, when, sizeof when);
+  print_features (i);
   printf ("block size: %" PRIu32 " bytes\n", i->block_size);
   printf ("largest frame: %" PRIu64 " bytes\n", i->largest_frame);
   printf ("uuid: %s\n", uuid);
@@ -162,6 +184,18 @@ consumers_to_json (const struct blkring_info *i)
   return array;
 }
 
+static json_t *
+features_to_json (const struct blkring_info *i)
+{
+  json_t *features = json_object ();
+  unsigned k;
+
+  for (k = 0; k < 3; ++k)
+    json_object_set_new (features, kinds_of_features[k],
+                         json_integer (i->features[k]));
+  return features;
+}
+
 static void
 add_format2 (json_t *json, const struct blkring_info *i)
 {
@@ -170,8 +204,9 @@ add_format2 (json_t *json, const struct blkring_info *i)
   format_uuid (i->uuid, uuid);
   format_time (i->created, created, sizeof created);
   json_object_update_new (json, json_pack
-    ("{ss so sI sI ss sI sI sb so so}",
+    ("{ss so so sI sI ss sI sI sb so so}",
      "uuid", uuid,
+     "features", features_to_json (i),
      "label", json_text (i->label),
      "block-size", (json_int_t) i->block_size,
      "largest-frame", (json_int_t) i->largest_frame,

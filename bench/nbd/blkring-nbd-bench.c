@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
  * blkring-nbd-bench: a ring behind an NBD server, beside what the server can
- * do.  bench-nbd starts the servers and runs it once a transport.
+ * do.  bench-nbd starts the servers and runs it once a transport and format.
  *
  *   GUARDED    a ring behind nbdkit's blkring filter
- *   PLAIN      the same without the filter
- *   LIMIT      a plain file, for bare requests of the same number and size:
+ *   NOSYNC     the same, where the filter adds no flushes of its own
+ *   PLAIN      a ring behind nbdkit file, without the filter
+ *   LIMIT      nbdkit file, for bare requests of the same number and size:
  *              format 2 one FUA write an append, format 1 two, one after the
- *              other; a pop reads the same bytes, and its advance flushes and
- *              writes with FUA
+ *              other; for a pop and its advance see read_and_free.  For bulk
+ *              the limit is nbdcopy, of COPY.
  *
- * All three take turns, round by round; the ratio is of medians.
+ * They take turns, round by round, each round beginning with another one;
+ * a ratio is the median of the rounds' ratios.  What is missed or reached is
+ * written to TARGETS.
  */
 
 #include <config.h>
@@ -19,6 +22,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <spawn.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 
 #include <libnbd.h>
 
@@ -32,19 +39,21 @@ const char program_name[] = "blkring-nbd-bench";
 #define SECTOR 512
 #define READ_SIZE (256 << 10)
 #define MAX_ROUNDS 101
+#define MOST_FILLED 300      /* batches */
 
 struct test {
   const char *name;
   size_t length, batch;
   bool pop;
+  bool bulk;                 /* beside nbdcopy */
 };
 
 static const struct test tests[] = {
-  { "append", 512, 1, false },
-  { "append", 4096, 1, false },
-  { "append", 512, 64, false },
-  { "append", 65536, 16, false },
-  { "pop", 512, 64, true },
+  { "append", 512, 1, false, false },
+  { "append", 4096, 1, false, false },
+  { "append", 512, 64, false, false },
+  { "bulk", 65536, 48, false, true },
+  { "pop", 512, 64, true, false },
 };
 #define NR_TESTS (sizeof tests / sizeof tests[0])
 
@@ -54,14 +63,35 @@ struct ring {
   blkring_consumer *consumer;
 };
 
+enum side { GUARDED, NOSYNC, PLAIN, LIMIT, NR_SIDES };
+
+/* What a ratio is of, and what is wanted of it. */
+struct target {
+  const char *what;
+  enum side side, of;
+  double wanted, wanted_bulk; /* 0: none */
+};
+
+static const struct target targets[] = {
+  { "guarded / limit", GUARDED, LIMIT, 0.85, 0.6 },
+  { "no filter / limit", PLAIN, LIMIT, 0.85, 0.6 },
+  { "guard on, equal sync / no filter", NOSYNC, PLAIN, 0.9, 0.9 },
+};
+#define NR_TARGETS (sizeof targets / sizeof targets[0])
+
 static char *payload;
 static double seconds = 0.2;
-static unsigned rounds = 5;
+static unsigned rounds = 5, format;
+static const char *transport, *copy;
+static struct ring rings[LIMIT];
+static struct nbd_handle *limit;
+static const char *limit_uri;
+static FILE *verdicts;
 
 /*---------------------------------------------------------------------*/
 
 static struct ring
-open_ring (const char *uri, unsigned format)
+open_ring (const char *uri)
 {
   const struct blkring_create_options create = {
     .flags = BLKRING_CREATE_FORCE, .format = format,
@@ -130,17 +160,20 @@ pop (struct ring *r, const struct test *t, uint64_t *nr)
   return got > 0;
 }
 
+/* So much that what is measured takes a while, and this does not. */
 static void
 fill (struct ring *r, const struct test *t)
 {
-  while (append (r, t) == 0)
+  unsigned i;
+
+  for (i = 0; i < MOST_FILLED && append (r, t) == 0; ++i)
     ;
 }
 
 static void
 drain (struct ring *r)
 {
-  static const struct test all = { "drain", 0, MAX_BATCH, true };
+  static const struct test all = { "drain", 0, MAX_BATCH, true, false };
   uint64_t nr = 0;
 
   while (pop (r, &all, &nr))
@@ -173,15 +206,14 @@ run_ring (struct ring *r, const struct test *t)
 /*---------------------------------------------------------------------*/
 
 static void
-must (struct nbd_handle *nbd, int r)
+must (int r)
 {
-  (void) nbd;
   if (r == -1)
     fail ("%s", nbd_get_error ());
 }
 
 static size_t
-frame_size (const struct test *t, unsigned format)
+frame_size (const struct test *t)
 {
   const size_t unit = format == 1 ? SECTOR : BLOCK;
   const size_t bytes = (format == 1 ? 0 : 64) + t->batch * (t->length + 4);
@@ -189,32 +221,53 @@ frame_size (const struct test *t, unsigned format)
   return (bytes + unit - 1) / unit * unit;
 }
 
-static double
-run_limit (struct nbd_handle *nbd, const struct test *t, unsigned format)
+static void
+read_all (size_t size, uint64_t at)
 {
-  const size_t size = frame_size (t, format);
-  const int64_t end = nbd_get_size (nbd);
+  uint64_t done, n;
+
+  for (done = 0; done < size; done += n) {
+    n = size - done < READ_SIZE ? size - done : READ_SIZE;
+    must (nbd_pread (limit, payload, n, at + done, 0));
+  }
+}
+
+/* What a pop and its advance ask for.  Format 1: the items; both pointers,
+ * and the write of one.  Format 2: the frame; a flush, all records, the
+ * frame's header, and the write of a record. */
+static void
+read_and_free (size_t size, uint64_t at)
+{
+  read_all (size, at);
+  if (format == 1)
+    read_all (2 * SECTOR, SECTOR);
+  else {
+    must (nbd_flush (limit, 0));
+    read_all (6 * BLOCK, 2 * BLOCK);
+    read_all (BLOCK, at);
+  }
+}
+
+static double
+run_requests (const struct test *t)
+{
+  const size_t size = frame_size (t);
+  const uint64_t end = nbd_get_size (limit);
   static uint64_t at = 1 << 20;
-  uint64_t items = 0, done, n;
+  uint64_t items = 0;
   struct stopwatch w;
 
   stopwatch_init (&w, seconds);
   stopwatch_start (&w);
   while (!stopwatch_over (&w)) {
-    if (at + size + READ_SIZE > (uint64_t) end)
+    if (at + size > end)
       at = 1 << 20;
-    if (t->pop) {
-      for (done = 0; done < size; done += n) {
-        n = size - done < READ_SIZE ? size - done : READ_SIZE;
-        must (nbd, nbd_pread (nbd, payload, n, at + done, 0));
-      }
-      must (nbd, nbd_flush (nbd, 0));
-    }
+    if (t->pop)
+      read_and_free (size, at);
     else
-      must (nbd, nbd_pwrite (nbd, payload, size, at, LIBNBD_CMD_FLAG_FUA));
+      must (nbd_pwrite (limit, payload, size, at, LIBNBD_CMD_FLAG_FUA));
     if (t->pop || format == 1)
-      must (nbd, nbd_pwrite (nbd, payload, SECTOR, SECTOR,
-                             LIBNBD_CMD_FLAG_FUA));
+      must (nbd_pwrite (limit, payload, SECTOR, SECTOR, LIBNBD_CMD_FLAG_FUA));
     at += size;
     items += t->batch;
   }
@@ -222,54 +275,115 @@ run_limit (struct nbd_handle *nbd, const struct test *t, unsigned format)
   return items / stopwatch_seconds (&w);
 }
 
+/* With all that it takes to be done: its start, and a flush at the end. */
+static double
+run_nbdcopy (const struct test *t)
+{
+  char *argv[] = { "nbdcopy", "--flush", (char *) copy, (char *) limit_uri,
+                   NULL };
+  extern char **environ;
+  struct stopwatch w;
+  struct stat st;
+  pid_t pid;
+  int status;
+
+  if (stat (copy, &st) == -1)
+    fail_errno (copy);
+  stopwatch_init (&w, seconds);
+  stopwatch_start (&w);
+  if (posix_spawnp (&pid, argv[0], NULL, NULL, argv, environ) != 0 ||
+      waitpid (pid, &status, 0) != pid || status != 0)
+    fail ("nbdcopy has failed");
+  stopwatch_stop (&w);
+  return st.st_size / t->length / stopwatch_seconds (&w);
+}
+
+static double
+run_side (const struct test *t, enum side side)
+{
+  if (side != LIMIT)
+    return run_ring (&rings[side], t);
+  return t->bulk ? run_nbdcopy (t) : run_requests (t);
+}
+
 /*---------------------------------------------------------------------*/
 
-static void
-measure (const struct test *t, unsigned format, struct ring *guarded,
-         struct ring *plain, struct nbd_handle *limit)
+/* The median of the ratios of two sides. */
+static double
+ratio (double rate[][MAX_ROUNDS], const struct target *target)
 {
-  double rate[3][MAX_ROUNDS], median[3];
+  double ratios[MAX_ROUNDS];
+  unsigned i;
+
+  for (i = 0; i < rounds; ++i)
+    ratios[i] = rate[target->side][i] / rate[target->of][i];
+  return quantile (ratios, rounds, 0.5);
+}
+
+static void
+judge (const struct test *t, const struct target *target, double value)
+{
+  const double wanted = t->bulk ? target->wanted_bulk : target->wanted;
+
+  fprintf (verdicts, "%s\t%s, format %u, %s of %zu B x %zu\t%s\t%.2f\t%.2f\n",
+           value >= wanted ? "reached" : "missed", transport, format, t->name,
+           t->length, t->batch, target->what, value, wanted);
+}
+
+static void
+measure (const struct test *t)
+{
+  double rate[NR_SIDES][MAX_ROUNDS], median[NR_SIDES], value;
   unsigned i, k;
 
-  for (i = 0; i < rounds; ++i) {
-    rate[0][i] = run_ring (guarded, t);
-    rate[1][i] = run_ring (plain, t);
-    rate[2][i] = run_limit (limit, t, format);
-  }
-  for (k = 0; k < 3; ++k)
+  for (i = 0; i < rounds; ++i)
+    for (k = 0; k < NR_SIDES; ++k)
+      rate[(i + k) % NR_SIDES][i] = run_side (t, (i + k) % NR_SIDES);
+  for (k = 0; k < NR_SIDES; ++k)
     median[k] = quantile (rate[k], rounds, 0.5);
-  printf ("%-6u %-7s %6zu %5zu %10.0f %10.1f %10.0f %9.2f %13.2f\n", format,
-          t->name, t->length, t->batch, median[0],
-          median[0] * t->length / (1 << 20), median[2], median[0] / median[2],
-          median[0] / median[1]);
-  fflush (stdout);
+  printf ("%-6u %-6s %6zu %5zu %9.0f %8.1f %9.0f", format, t->name, t->length,
+          t->batch, median[GUARDED],
+          median[GUARDED] * t->length / (1 << 20), median[LIMIT]);
+  for (k = 0; k < NR_TARGETS; ++k) {
+    value = ratio (rate, &targets[k]);
+    printf (" %9.2f", value);
+    judge (t, &targets[k], value);
+  }
+  printf ("\n");
+  finish_output ();
 }
 
 int
 main (int argc, char *argv[])
 {
-  struct nbd_handle *limit = nbd_create ();
-  struct ring guarded, plain;
-  unsigned format;
-  size_t i;
+  unsigned i;
 
-  if (argc != 7)
-    fail ("usage: %s ROUNDS SECONDS FORMAT GUARDED-URI PLAIN-URI LIMIT-URI",
-          program_name);
+  if (argc != 11)
+    fail ("usage: %s ROUNDS SECONDS TRANSPORT FORMAT TARGETS COPY GUARDED "
+          "NOSYNC PLAIN LIMIT", program_name);
   rounds = parse_number ("ROUNDS", argv[1], 1, MAX_ROUNDS);
   seconds = parse_seconds (argv[2]);
-  format = parse_number ("FORMAT", argv[3], 1, 2);
+  transport = argv[3];
+  format = parse_number ("FORMAT", argv[4], 1, 2);
+  verdicts = fopen (argv[5], "a");
+  if (verdicts == NULL)
+    fail_errno (argv[5]);
+  copy = argv[6];
+  limit_uri = argv[10];
   payload = allocate (MAX_BATCH * 65536 + READ_SIZE);
+  limit = nbd_create ();
   if (limit == NULL || nbd_set_uri_allow_local_file (limit, true) == -1 ||
-      nbd_connect_uri (limit, argv[6]) == -1)
+      nbd_connect_uri (limit, limit_uri) == -1)
     fail ("%s", nbd_get_error ());
-  guarded = open_ring (argv[4], format);
-  plain = open_ring (argv[5], format);
+  for (i = GUARDED; i < LIMIT; ++i)
+    rings[i] = open_ring (argv[7 + i]);
   for (i = 0; i < NR_TESTS; ++i)
-    measure (&tests[i], format, &guarded, &plain, limit);
-  close_ring (&guarded);
-  close_ring (&plain);
+    measure (&tests[i]);
+  for (i = GUARDED; i < LIMIT; ++i)
+    close_ring (&rings[i]);
   nbd_close (limit);
   free (payload);
+  if (fclose (verdicts) == EOF)
+    fail_errno (argv[5]);
   return EXIT_SUCCESS;
 }

@@ -18,7 +18,7 @@
 #define NO_LOOK_BACK 6          /* a taker does not see that a consumer has
                                    gone on while it claimed */
 #define NO_LOOK_AFTER 7         /* a consumer whose write took long does not
-                                   look what it has freed */
+                                   look at what it has freed */
 #define AT_ONCE 8               /* two take over at the same time */
 
 #ifndef BROKEN
@@ -269,50 +269,66 @@ proctype Producer (byte me)
 
 /*---------------------------------------------------------------------*/
 
-/* The item that was delivered is still there, and was not written by one
- * that had been replaced by then. */
+/* What the record says, as the consumer last read it. */
+inline consumer_look ()
+{
+  d_step {
+    looked = SAYS (frame_epoch);
+    since = SAYS (since);
+    published = SAYS (published);
+    published_chain = SAYS (chain);
+    consumer_fresh = true
+  }
+}
+
+/* Read after that: the item that was delivered is still there, and was not
+ * written by one that had been replaced by then. */
 #define STILL_THERE \
-  (stream[position].id == id && !LATE (position) && \
-   (position + 1 != SAYS (published) || SAYS (chain) == id))
+  (stream[position].id == id && \
+   (BROKEN == NO_LATE_RULE || \
+    !(stream[position].epoch < looked && position >= since)) && \
+   (position + 1 != published || published_chain == id))
 
 /* lib/format2-consumer.c, format2-stream.c.  It ends when all producers have,
  * and there is no more. */
 active proctype Consumer ()
 {
-  byte position, chain, id, epoch, seen;
+  byte position, chain, id;
+  byte looked, since, published, published_chain;
 
   do
   :: d_step {                   /* pop */
        !told && id == 0 && FITS (position, chain) ->
-       id = stream[position].id;
-       epoch = stream[position].epoch
+       id = stream[position].id
      }
   :: id != 0 ->                 /* advance */
+     consumer_look ();
      if
-     :: d_step {
-          STILL_THERE ->
-          consumer_fresh = true;
-          seen = SAYS (frame_epoch)
-        };
+     :: STILL_THERE ->
         /* The write; it may land late. */
         d_step {
           freed[position] = id;
           freed_to = position + 1;
           freed_chain = id
         };
+        if
+        :: !consumer_fresh && BROKEN != NO_LOOK_AFTER ->
+           consumer_look ();
+           told = (told || !STILL_THERE)
+        :: else
+        fi;
         d_step {
-          /* Of two takeovers since, the last one alone says where it
-           * began. */
-          told = (told || (!consumer_fresh && BROKEN != NO_LOOK_AFTER &&
-                           (IS_OVER (epoch, position) ||
-                            SAYS (frame_epoch) > seen + 1)));
           chain = id;
           position++;
           id = 0;
-          epoch = 0;
-          seen = 0
+          looked = 0; since = 0; published = 0; published_chain = 0
         }
-     :: d_step { !STILL_THERE -> told = true; id = 0; epoch = 0 }
+     :: !STILL_THERE ->
+        d_step {
+          told = true;
+          id = 0;
+          looked = 0; since = 0; published = 0; published_chain = 0
+        }
      fi
   :: d_step {                   /* nothing here, but there should be */
        !told && id == 0 && !FITS (position, chain) &&

@@ -174,9 +174,12 @@ check_live (struct request *rq, const struct piece *p)
     if (r == 0 && is_padding (rq, where, p->offset + p->count))
       r = 1;
   }
-  if (r == 0)
-    return refuse_live (rq, where);
-  return r == 1 ? 0 : -1;
+  if (r != 0)
+    return r == 1 ? 0 : -1;
+  /* What was free when this was sent belongs to the next owner by now. */
+  if (rq->client->lost[SIDE_PRODUCER])
+    return service_need_side (rq, SIDE_PRODUCER);
+  return refuse_live (rq, where);
 }
 
 /* The client may not push: it owns the side not, or the ring is suspended,

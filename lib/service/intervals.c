@@ -58,8 +58,8 @@ intervals_covered (const struct intervals *set, uint64_t start, uint64_t end)
   return start;
 }
 
-static int
-reserve (struct intervals *set, size_t more)
+int
+intervals_reserve (struct intervals *set, size_t more)
 {
   struct interval *v;
   size_t alloc;
@@ -103,7 +103,7 @@ intervals_remove (struct intervals *set, uint64_t start, uint64_t end)
     if (rest.start < start && rest.end > end) {
       set->v[i].end = start;
       rest.start = end;
-      if (reserve (set, 1) == 0)
+      if (intervals_reserve (set, 1) == 0)
         insert (set, i + 1, &rest);
       return;
     }
@@ -128,7 +128,7 @@ intervals_add (struct intervals *set, uint64_t start, uint64_t end,
   if (start >= end)
     return 0;
   /* One more, and one that this one cuts in two. */
-  if (reserve (set, 2) == -1)
+  if (intervals_reserve (set, 2) == -1)
     return -1;
   intervals_remove (set, start, end);
   i = find (set, start);

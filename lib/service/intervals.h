@@ -23,6 +23,9 @@ struct intervals {
 
 extern void intervals_free (struct intervals *set);
 
+/* Have memory for so many more.  -1, ENOMEM. */
+extern int intervals_reserve (struct intervals *set, size_t more);
+
 /* Put [start, end) in; what was there of others is replaced.  -1, ENOMEM. */
 extern int intervals_add (struct intervals *set, uint64_t start,
                           uint64_t end, uint64_t who);

@@ -13,6 +13,10 @@
 
 #include "internal.h"
 
+/* Pieces of requests that write at the same time: more of them may have to do
+ * without what reserve_memory is for. */
+#define AT_THE_SAME_TIME 64
+
 /* Extents that a read looks up at once. */
 #define EXTENTS 32
 
@@ -234,13 +238,26 @@ wrote (const struct request *rq)
      rq->kind != REQUEST_TRIM);
 }
 
+/* What is written is remembered, and a pointer that passes what nobody is
+ * known to have written is refused: so there is memory for it first.  Of those
+ * who write at the same time each needs so much. */
+static int
+reserve_memory (struct request *rq)
+{
+  struct service *s = rq->client->service;
+
+  return rq->nr_pieces == 0 ? 0
+    : intervals_reserve (&s->written, 2 * rq->nr_pieces + AT_THE_SAME_TIME);
+}
+
 static int
 guarded (struct request *rq)
 {
   struct service *s = rq->client->service;
 
   if (service_check_outside (rq) == -1 || service_check_data (rq) == -1 ||
-      s->guard->check (rq) == -1 || take_sides (rq) == -1)
+      s->guard->check (rq) == -1 || reserve_memory (rq) == -1 ||
+      take_sides (rq) == -1)
     return -1;
   if (write_data (rq) == -1 || write_units (rq) == -1)
     return -1;

@@ -42,10 +42,20 @@ time_to_json (uint64_t ns)
   return json_string (text);
 }
 
+/* Memory ended while the document was made: a part of it is missing. */
+static _Thread_local bool incomplete;
+
+static void
+set (json_t *object, const char *key, json_t *value)
+{
+  if (json_object_set_new (object, key, value) == -1)
+    incomplete = true;
+}
+
 static void
 set_number (json_t *object, const char *key, uint64_t value)
 {
-  json_object_set_new (object, key, json_integer (value));
+  set (object, key, json_integer (value));
 }
 
 static json_t *
@@ -68,8 +78,8 @@ owner_to_json (const struct service *s, unsigned side)
   if (c == NULL)
     return json_null ();
   o = json_object ();
-  json_object_set_new (o, "peer", json_string (c->peer));
-  json_object_set_new (o, "since", time_to_json (s->owners[side].since));
+  set (o, "peer", json_string (c->peer));
+  set (o, "since", time_to_json (s->owners[side].since));
   set_number (o, "silent-ms", c->busy ? 0
               : (service_now (s) - c->last_request) / 1000000);
   return o;
@@ -88,10 +98,10 @@ producer_to_json (const struct service *s)
     set_number (o, "position", s->f2.exposed);
     set_number (o, "staged", s->f2.tail - s->f2.exposed);
     set_number (o, "epoch", r->epoch);
-    json_object_set_new (o, "clean", json_boolean (r->flags & F2_CLEAN));
+    set (o, "clean", json_boolean (r->flags & F2_CLEAN));
   }
-  json_object_set_new (o, "owner", owner_to_json (s, SIDE_PRODUCER));
-  json_object_set_new (o, "pushed", counts_to_json (&s->pushed));
+  set (o, "owner", owner_to_json (s, SIDE_PRODUCER));
+  set (o, "pushed", counts_to_json (&s->pushed));
   return o;
 }
 
@@ -103,18 +113,18 @@ consumer_to_json (const struct service *s, unsigned k)
   set_number (o, "index", k);
   if (s->ring.format->number == 1) {
     set_number (o, "position", s->f1.v.consumer.position);
-    json_object_set_new (o, "enabled", json_true ());
+    set (o, "enabled", json_true ());
   }
   else {
     const struct f2_record *r = &s->f2.records.record[F2_CONSUMER + k];
 
     set_number (o, "position", r->position);
     set_number (o, "epoch", r->epoch);
-    json_object_set_new (o, "enabled", json_boolean (r->flags & F2_ENABLED));
-    json_object_set_new (o, "clean", json_boolean (r->flags & F2_CLEAN));
+    set (o, "enabled", json_boolean (r->flags & F2_ENABLED));
+    set (o, "clean", json_boolean (r->flags & F2_CLEAN));
   }
-  json_object_set_new (o, "owner", owner_to_json (s, SIDE_CONSUMER + k));
-  json_object_set_new (o, "consumed", counts_to_json (&s->consumed[k]));
+  set (o, "owner", owner_to_json (s, SIDE_CONSUMER + k));
+  set (o, "consumed", counts_to_json (&s->consumed[k]));
   return o;
 }
 
@@ -126,9 +136,9 @@ rejected_to_json (const struct service *s)
   set_number (o, "count", s->rejected);
   if (s->rejected == 0)
     return o;
-  json_object_set_new (o, "reason", json_string (s->rejected_reason));
-  json_object_set_new (o, "peer", json_string (s->rejected_peer));
-  json_object_set_new (o, "time", time_to_json (s->rejected_time));
+  set (o, "reason", json_string (s->rejected_reason));
+  set (o, "peer", json_string (s->rejected_peer));
+  set (o, "time", time_to_json (s->rejected_time));
   return o;
 }
 
@@ -149,11 +159,12 @@ add_ring (const struct service *s, json_t *o)
 
   set_number (o, "used", end - s->live_start);
   set_number (o, "free", s->ring.capacity - (end - s->live_start));
-  json_object_set_new (o, "state", json_string (states[s->guard->state (s)]));
-  json_object_set_new (o, "producer", producer_to_json (s));
+  set (o, "state", json_string (states[s->guard->state (s)]));
+  set (o, "producer", producer_to_json (s));
   for (k = 0; k < s->ring.consumers; ++k)
-    json_array_append_new (consumers, consumer_to_json (s, k));
-  json_object_set_new (o, "consumers", consumers);
+    if (json_array_append_new (consumers, consumer_to_json (s, k)) == -1)
+      incomplete = true;
+  set (o, "consumers", consumers);
 }
 
 /* Without the guard the service follows nothing: what the device says. */
@@ -162,10 +173,10 @@ add_inspected (json_t *o, const struct blkring_info *info)
 {
   set_number (o, "used", info->used);
   set_number (o, "free", info->free);
-  json_object_set_new (o, "state", json_string (states[info->state]));
-  json_object_set_new (o, "producer", json_pack ("{s:I}", "position",
+  set (o, "state", json_string (states[info->state]));
+  set (o, "producer", json_pack ("{s:I}", "position",
                                                  (json_int_t) info->producer));
-  json_object_set_new (o, "consumers",
+  set (o, "consumers",
                        json_pack ("[{s:i, s:I}]", "index", 0, "position",
                                   (json_int_t) info->consumer));
 }
@@ -179,11 +190,11 @@ service_to_json (const struct service *s, const struct blkring_info *info)
 
   for (c = s->clients; c; c = c->next)
     clients++;
-  json_object_set_new (o, "blkring", json_string (blkring_version ()));
+  set (o, "blkring", json_string (blkring_version ()));
   set_number (o, "format", s->ring.format->number);
-  json_object_set_new (o, "guard", json_boolean (s->guard != NULL));
-  json_object_set_new (o, "sync", json_boolean (s->options.sync));
-  json_object_set_new (o, "read-only", json_boolean (s->read_only));
+  set (o, "guard", json_boolean (s->guard != NULL));
+  set (o, "sync", json_boolean (s->options.sync));
+  set (o, "read-only", json_boolean (s->read_only));
   set_number (o, "capacity", s->ring.capacity);
   set_number (o, "owner-timeout-ms", s->options.owner_timeout / 1000000);
   set_number (o, "connections", clients);
@@ -191,7 +202,7 @@ service_to_json (const struct service *s, const struct blkring_info *info)
     add_ring (s, o);
   else if (info)
     add_inspected (o, info);
-  json_object_set_new (o, "rejected", rejected_to_json (s));
+  set (o, "rejected", rejected_to_json (s));
   return o;
 }
 
@@ -200,21 +211,22 @@ static char *
 render (const struct service *s, const struct blkring_info *info)
 {
   const size_t size = status_view_size (s);
-  json_t *o = service_to_json (s, info);
   char *text = malloc (size);
+  json_t *o;
   size_t n;
 
-  if (text == NULL) {
-    json_decref (o);
-    set_errno_error (ENOMEM, "cannot show the status");
-    return NULL;
-  }
-  n = json_dumpb (o, text, size - 1, JSON_INDENT (2) | JSON_PRESERVE_ORDER |
+  incomplete = text == NULL;
+  o = service_to_json (s, info);
+  /* Of no bytes when memory ends here. */
+  n = incomplete ? 0 : json_dumpb (o, text, size - 1, JSON_INDENT (2) | JSON_PRESERVE_ORDER |
                   JSON_ENSURE_ASCII);
   json_decref (o);
   if (n == 0 || n > size - 1) {
     free (text);
-    set_error (EIO, "the status does not fit %zu bytes", size);
+    if (n == 0)
+      set_errno_error (ENOMEM, "cannot show the status");
+    else
+      set_error (EIO, "the status does not fit %zu bytes", size);
     return NULL;
   }
   memset (text + n, ' ', size - 1 - n);

@@ -93,7 +93,8 @@ disk_load (struct disk *d, const unsigned char *image, const uint64_t *hashes,
 }
 
 static void
-add_version (struct disk *d, unsigned sector, const unsigned char *bytes)
+add_version (struct disk *d, unsigned sector, const unsigned char *bytes,
+             bool late)
 {
   struct version *v;
 
@@ -107,6 +108,7 @@ add_version (struct disk *d, unsigned sector, const unsigned char *bytes)
   v = &d->pending[d->nr_pending++];
   v->sector = sector;
   v->write = d->writes;
+  v->late = late;
   v->hash = sector_hash (sector, bytes);
   memcpy (v->bytes, bytes, SECTOR);
 }
@@ -294,6 +296,10 @@ port_pread (void *opaque, void *buf, size_t count, uint64_t offset)
   memcpy (buf, port->disk->content + offset, count);
   if (port->disk->nr_pending > 0)
     remember_seen (port, count, offset);
+  /* The records lie together, and are read so. */
+  if (port->disk->region && count > SECTOR &&
+      port->disk->region (offset) == PRODUCER)
+    port->late_seen = port->disk->late_records;
   return count;
 }
 
@@ -314,9 +320,10 @@ port_pwrite (void *opaque, const void *buf, size_t count, uint64_t offset,
     return count;
   write = ++d->writes;
   for (i = 0; i < count; i += SECTOR)
-    add_version (d, (offset + i) / SECTOR, from + i);
+    add_version (d, (offset + i) / SECTOR, from + i, port->replaced);
   port->last = d->region ? d->region (offset) : DATA;
   port->wrote = true;
+  d->late_records += port->replaced && port->last == PRODUCER;
   if (d->written)
     d->written (port);
   if (flags & BLKRING_WRITE_FUA) {

@@ -18,6 +18,8 @@
 #ifndef CRASH_DISK_H
 #define CRASH_DISK_H
 
+#include <stdbool.h>
+
 #include "blkring.h"
 
 #define SECTOR 512
@@ -29,6 +31,7 @@ struct version {
   unsigned sector;
   uint64_t write;            /* number of the write that it belongs to */
   uint64_t hash;             /* of the sector with this content */
+  bool late;                 /* by one that was replaced */
   unsigned char bytes[SECTOR];
 };
 
@@ -67,6 +70,8 @@ struct disk {
   uint64_t writes;
   bool tracked;              /* else everything is durable at once */
 
+  unsigned late_records;     /* writes to PRODUCER by one that was replaced */
+
   /* May be NULL.  Called before each request and before a FUA write becomes
    * durable: others may go first. */
   void (*yield) (struct port *port);
@@ -87,6 +92,9 @@ struct port {
   struct disk *disk;
   blkring_device *device;
   bool dead;                 /* nothing gets through any more */
+  bool replaced;             /* what it writes is late */
+  unsigned late_seen;        /* of the disk's late_records, when it read the
+                                records last */
   bool deferred;             /* something is to be flushed in the end */
   unsigned begun;            /* operations … */
   unsigned op;               /* … the one under way … */

@@ -130,6 +130,9 @@ list_alternatives (struct explorer *e, const struct actor *current,
     return n;
   for (op = 0; op < OPS; ++op) {
     a = world_actor (w, op);
+    if (e->limits.with && !e->has_it && e->operations_left == 1 &&
+        op + 1 != e->limits.with)
+      continue;
     /* To kill is no matter of turns. */
     if (is_restart (op) ? !preempt && a != current : a->busy || !preempt)
       continue;
@@ -162,6 +165,7 @@ decide (struct world *w, struct actor *current)
     e->preemptions_left--;
   if (d[taken].what == START) {
     e->operations_left--;
+    e->has_it = e->has_it || d[taken].op + 1 == e->limits.with;
     e->workloads += is_fresh (e) && !e->stopped;
   }
   note_decision (w, &d[taken]);
@@ -181,11 +185,12 @@ run (struct explorer *e)
   w->now = UINT64_C (1000000000);
   w->problem[0] = w->trail[0] = '\0';
   w->owner = ACTOR_PRODUCER;
-  w->replacing = false;
+  w->replacing = w->claimed = w->undone = false;
+  w->actors[ACTOR_PRODUCER].port.replaced = false;
   identity_uuid = 1;
   e->operations_left = e->limits.operations;
   e->preemptions_left = e->limits.preemptions;
-  e->stopped = false;
+  e->stopped = e->has_it = false;
   w->disk.fault = SOUND;
   if (sides != DETACHED && sides != CONSUMER_ALONE)
     world_do (w, OP_ATTACH_PRODUCER);

@@ -27,6 +27,8 @@ struct limits {
   uint64_t runs;             /* from one start; 0 = all */
   bool takeover;             /* with the operations of a successor */
   uint64_t without;          /* a bit for each operation that is left out */
+  unsigned with;             /* 1 + an operation that each workload has; 0 =
+                                any */
 };
 
 struct explorer {
@@ -39,6 +41,7 @@ struct explorer {
   struct model model;
   struct choices choices;
   unsigned operations_left, preemptions_left;
+  bool has_it;               /* limits.with */
   bool stopped;              /* in the middle of an operation, in this run */
   uint64_t workloads, runs;
   char problem[4096];        /* and how it came to it; "" = none */

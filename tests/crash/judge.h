@@ -15,6 +15,7 @@ struct judge {
   uint64_t again;            /* … of crashes while recovering */
   uint64_t equal;            /* images that were known already */
   uint64_t reported;         /* images of which a loss was told */
+  uint64_t last_lost;        /* … and of which it cannot be told */
   uint64_t sampled;          /* points with too many for all */
   char problem[2048];        /* "" = none */
 
@@ -26,6 +27,9 @@ struct judge {
                                 and was told */
   unsigned recover_one_in;   /* crashes while recovering: of so many images
                                 one; 0 = none */
+  /* May be NULL.  Called with each image of a first crash on level[0]'s
+   * disk, which it may change. */
+  void (*also) (struct judge *j, const struct model *m);
   uint64_t random;
   uint64_t *known;           /* hashes of images and promises; a cache */
   size_t nr_known;           /* a power of two */
@@ -37,6 +41,7 @@ struct judge {
     struct port producer, consumer;
     struct model model;
     unsigned torn;           /* sectors that are half new */
+    bool late_data;          /* some of a late frame is there */
   } level[2];
 };
 

@@ -10,7 +10,8 @@
  * The seed is printed; BLKRING_SEED sets it, too.  BLKRING_IMAGES asks for
  * that many images at least: then the longer workloads from all rings, and
  * random ones until there are so many, but no longer than BLKRING_SECONDS
- * (0 = no limit).
+ * (0 = no limit).  BLKRING_SHARE is a percentage of the rings, for a slow
+ * build.
  */
 
 #include <config.h>
@@ -30,25 +31,32 @@
 #define RING_FORMAT 1
 #endif
 /* What explores 200,000 images in a moment. */
-#define SOME_STARTS (RING_FORMAT == 1 ? 400 : 160)
-#define FEW_STARTS (RING_FORMAT == 1 ? 60 : 8)
+#define SOME_STARTS (RING_FORMAT == 1 ? 400 : 80)
+#define FEW_STARTS (RING_FORMAT == 1 ? 60 : 4)
+#define TAKEOVER_STARTS 30
+#define SOME_RUNS 1000
 #define SOME_RANDOM 20
 #define OPERATIONS 2000
 #define KNOWN (1 << 18)
 
 static struct {
-  uint64_t workloads, runs, points, images, again, equal, sampled;
+  uint64_t workloads, runs, points, images, again, equal, sampled, reported,
+    last_lost;
 } total;
 
 static unsigned tests;
 static time_t begin;
-static uint64_t wanted, seconds;
+static uint64_t wanted, seconds, share;
 static bool all_ok = true;
+
+/* Each part ends in time for the next ones. */
+#define PARTS (RING_FORMAT == 1 ? 3 : 5)
 
 static bool
 is_over (void)
 {
-  return seconds != 0 && (uint64_t) (time (NULL) - begin) >= seconds;
+  return seconds != 0 && (uint64_t) (time (NULL) - begin) >=
+    seconds * (tests + 1) / PARTS;
 }
 
 static void
@@ -59,6 +67,8 @@ add_judge (const struct judge *j)
   total.again += j->again;
   total.equal += j->equal;
   total.sampled += j->sampled;
+  total.reported += j->reported;
+  total.last_lost += j->last_lost;
 }
 
 static void
@@ -78,8 +88,19 @@ report (const char *what, const char *problem_text)
   if (total.sampled > 0)
     printf ("# of %" PRIu64 " crash points some of the images\n",
             total.sampled);
+  if (total.reported > 0)
+    printf ("# of %" PRIu64 " images a loss by a producer that had been "
+            "replaced was told (%" PRIu64 " of them: nobody can tell, the last "
+            "frame, overwritten)\n", total.reported, total.last_lost);
   memset (&total, 0, sizeof total);
   fflush (stdout);
+}
+
+static bool
+suits (const struct limits *limits, const struct start *s)
+{
+  return !limits->takeover ||
+    (s->sides != DETACHED && s->sides != CONSUMER_ALONE);
 }
 
 /* All workloads from 'most' of the starts; 0 = all. */
@@ -94,11 +115,13 @@ explore_starts (const struct limits *limits, unsigned most)
 
   while (start_get (RING_FORMAT, nr, &s))
     nr++;
-  n = most != 0 && most < nr ? most : nr;
+  n = most != 0 && most < nr ? (most * share + 99) / 100 : nr;
   e.problem[0] = '\0';
   for (i = 0; i < n && !e.problem[0] && !is_over (); ++i) {
     /* Some of each kind. */
     start_get (RING_FORMAT, i * UINT64_C (7919) % nr, &s);
+    if (!suits (limits, &s))
+      continue;
     explorer_init (&e, &s, limits, KNOWN);
     if (most != 0)
       e.j.recover_one_in = 4;
@@ -109,8 +132,9 @@ explore_starts (const struct limits *limits, unsigned most)
     explorer_free (&e);
   }
   snprintf (what, sizeof what, "workloads of up to %u operations, %u times "
-            "interrupted, from %u of %u rings keep the promise",
-            limits->operations, limits->preemptions, i, nr);
+            "interrupted%s, from %u of %u rings keep the promise",
+            limits->operations, limits->preemptions, limits->takeover
+            ? ", with a producer that another one replaces" : "", i, nr);
   images = total.images;
   report (what, e.problem);
   return images;
@@ -124,7 +148,7 @@ explore_random (uint64_t seed, uint64_t images)
   char what[200];
 
   r.problem[0] = '\0';
-  for (i = 0; (i < SOME_RANDOM || total.images < images) && !r.problem[0] &&
+  for (i = 0; (i < (SOME_RANDOM * share + 99) / 100 || total.images < images) && !r.problem[0] &&
          !is_over (); ++i) {
     random_init (&r, RING_FORMAT, mix (seed + i));
     random_go (&r, OPERATIONS);
@@ -153,6 +177,11 @@ main (int argc, char **argv)
 {
   static const struct limits two = { .operations = 2, .preemptions = 1 };
   static const struct limits three = { .operations = 3, .preemptions = 1 };
+  struct limits replaced = { .operations = 3, .preemptions = 1,
+                             .takeover = true, .with = 1 + OP_TAKE_OVER };
+  struct limits late = { .operations = 4, .preemptions = 2,
+                         .takeover = true, .with = 1 + OP_TAKE_OVER,
+                         .runs = 20000 };
   uint64_t seed = number ("BLKRING_SEED", time (NULL)), done = 0;
 
   if (argc > 1)
@@ -163,10 +192,17 @@ main (int argc, char **argv)
   begin = time (NULL);
   wanted = number ("BLKRING_IMAGES", 0);
   seconds = number ("BLKRING_SECONDS", 0);
-  printf ("1..3\n# format %u\n", RING_FORMAT);
+  share = number ("BLKRING_SHARE", 100);
+  if (!wanted)
+    replaced.runs = late.runs = SOME_RUNS;
+  printf ("1..%u\n# format %u\n", PARTS, RING_FORMAT);
 
   done += explore_starts (&two, wanted ? 0 : SOME_STARTS);
   done += explore_starts (&three, wanted ? 0 : FEW_STARTS);
+  if (RING_FORMAT == 2) {
+    done += explore_starts (&replaced, wanted ? 0 : TAKEOVER_STARTS);
+    done += explore_starts (&late, wanted ? 0 : TAKEOVER_STARTS);
+  }
   done += explore_random (seed, wanted > done ? wanted - done : 0);
   printf ("# %" PRIu64 " images in %ld s\n", done, (long)
           (time (NULL) - begin));

@@ -154,6 +154,19 @@ push_in_vain (struct actor *a, bool expose)
   judge_overtaken (a, r, errno, id, UINT32_MAX, expose);
 }
 
+static bool
+is_undone (const struct actor *a)
+{
+  return a->world->undone && a->port.replaced;
+}
+
+static void
+exposed (struct actor *a)
+{
+  if (!is_undone (a))
+    bounds_set (&a->world->model.ends, a->world->model.pushed);
+}
+
 static void
 push (struct actor *a, bool batch, bool expose)
 {
@@ -207,7 +220,7 @@ push (struct actor *a, bool batch, bool expose)
     problem (w, "%s works on a suspended ring", op_names[a->op]);
   model_pushed (m);
   if (expose)
-    bounds_set (&m->ends, m->pushed);
+    exposed (a);
 }
 
 static void
@@ -228,7 +241,7 @@ advance (struct actor *a)
   else if (r == -1)
     failed (a);
   else
-    bounds_set (&m->ends, m->pushed);
+    exposed (a);
 }
 
 static void
@@ -247,7 +260,7 @@ look (struct actor *a)
       failed (a);
     return;
   }
-  if (!saw_all (a->world, seen))
+  if (!saw_all (a->world, seen) || is_undone (a))
     return;
   if (!(m->states & STATE (state)))
     problem (a->world, "the producer's state is %d, which it cannot be",
@@ -273,6 +286,14 @@ settle_end (struct world *w, uint64_t tail)
 }
 
 static void
+begin_to_replace (struct world *w)
+{
+  w->replacing = w->actors[ACTOR_PRODUCER].port.replaced = true;
+  w->ends_before = w->model.ends;
+  w->states_before = w->model.states;
+}
+
+static void
 attach_producer (struct actor *a)
 {
   struct world *w = a->world;
@@ -283,7 +304,7 @@ attach_producer (struct actor *a)
   world_options (w, &o);
   if (a->op == OP_TAKE_OVER) {
     o.flags = BLKRING_ATTACH_TAKEOVER;
-    w->replacing = true;
+    begin_to_replace (w);
   }
   a->attached = true;
   m->clean[0] = false;
@@ -310,6 +331,11 @@ detach_producer (struct actor *a)
   if (a->port.dead)
     return;
   a->attached = false;
+  /* Its successor says what is true. */
+  if (a->world->replacing && a->number == ACTOR_PRODUCER) {
+    identity_alive[a->number + 1] = false;
+    return;
+  }
   settle_owner (a, true);
   model_drop (m, bounds_max (&m->ends));
 }
@@ -409,7 +435,7 @@ request (struct actor *a, bool suspend)
   /* The one before it may be acknowledged meanwhile. */
   if (m->states & (from | opposite))
     m->states |= asked;
-  if (w->actors[ACTOR_PRODUCER].busy)
+  if (w->actors[ACTOR_PRODUCER].busy || w->actors[ACTOR_SUCCESSOR].busy)
     model_acknowledge (m);
   if ((suspend ? blkring_consumer_suspend : blkring_consumer_resume) (a->c)
       == 0)
@@ -500,9 +526,9 @@ op_is_possible (const struct world *w, enum op op)
   case OP_ADVANCE:
     return p->p && w->owner == ACTOR_PRODUCER && m->pushed > bounds_max (&m->ends);
   case OP_ATTACH_PRODUCER:
-    return !p->attached && !p->busy && !m->no_ring;
+    return !p->attached && !p->busy && !m->no_ring && !w->replacing;
   case OP_RESTART_PRODUCER:
-    return p->attached;
+    return p->attached && !w->replacing;
   case OP_FREE:
     return c->c && c->popped > bounds_max (&m->firsts);
   case OP_POP:
@@ -516,7 +542,7 @@ op_is_possible (const struct world *w, enum op op)
   case OP_RESTART_CONSUMER:
     return c->attached;
   case OP_CREATE:
-    return !p->attached && !c->attached;
+    return !p->attached && !c->attached && !w->replacing;
   case OP_TAKE_OVER:
     return p->p && !s->attached;
   case OP_NEW_ADVANCE:

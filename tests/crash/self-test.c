@@ -191,7 +191,10 @@ static bool
 finds (const struct site *site, const struct site *with, enum fault fault, uint64_t without,
        char *text, size_t size)
 {
-  const struct limits limits = { 3, 1, 0, false, without };
+  const struct limits limits = {
+    .operations = 3, .preemptions = 1, .without = without,
+    .with = 1 + site->op,
+  };
   static struct explorer e;
   struct start s;
   bool found = false;

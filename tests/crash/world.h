@@ -68,6 +68,11 @@ struct world {
   uint64_t tick;             /* ns that each operation takes */
   unsigned owner;            /* the producer whose word counts */
   bool replacing;            /* or replaced: the old one writes in vain */
+  bool claimed;              /* … for its successor has written … */
+  bool undone;               /* … over what it had not seen: then the ring is
+                                perhaps what it was before the takeover */
+  struct bounds ends_before;
+  unsigned states_before;
   bool alone;                /* nobody stops anywhere: setup, end */
   char problem[1024];        /* what is wrong; "" = nothing */
   char trail[2048];          /* how it came to that, at least the last of
