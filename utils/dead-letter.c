@@ -6,6 +6,7 @@
 #include <config.h>
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "exec.h"
@@ -22,9 +23,10 @@ open_dead_letter (struct dead_letter *d, const struct common *common,
 
   d->common = *common;
   d->common.ring = ring;
-  d->common.name = uri_without_password (ring);
-  if (d->common.name == NULL)
+  d->shown = uri_without_password (ring);
+  if (d->shown == NULL)
     return fail (common, "out of memory");
+  d->common.name = d->shown;
   d->common.sector_size = 0;
   d->common.consumer = 0;
   d->device = open_ring (&d->common, 0, 0);
@@ -62,4 +64,5 @@ close_dead_letter (struct dead_letter *d)
 {
   blkring_producer_free (d->producer);
   blkring_device_close (d->device);
+  free (d->shown);
 }

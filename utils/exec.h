@@ -38,6 +38,7 @@ extern int run_command (const char *command, const void *input,
 /* dead-letter.c: another ring, to which items go that are given up. */
 struct dead_letter {
   struct common common;
+  char *shown;               /* its name in messages */
   blkring_device *device;
   blkring_producer *producer;
 };
