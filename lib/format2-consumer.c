@@ -350,7 +350,7 @@ make_durable (blkring_consumer *c, const struct seen *passed)
     return -1;
   if (f2_consumer_look (c) == -1)
     return -1;
-  if (!spare || !goes_without_flushes (&s->records))
+  if (!spare || !c->h.flushes || !goes_without_flushes (&s->records))
     return 0;
   return handle_flush (&c->h) == -1 ? -1 : f2_consumer_look (c);
 }
