@@ -136,12 +136,12 @@ complains () {
   start consume --exec-batch=1000 --flush-interval=1000 \
     --exec='tr "\0" "\n" >>got' ring
   # More than it holds.
-  seq -f 'a line of some length, number %06g' 1 200 |
+  seq -f 'a line of some length, number %06g' 1 400 |
     succeeds produce --batch=1 ring
   kill -TERM "$pid"
   finish
   [ "$status" = 0 ]
-  seq -f 'a line of some length, number %06g' 1 200 |
+  seq -f 'a line of some length, number %06g' 1 400 |
     head -n "$(wc -l <got)" | cmp - got
   [ -s got ]
 }

@@ -20,6 +20,7 @@ python=/usr/bin/python3
 # what it does not free is its own affair.
 sanitizer=$(ldd "$filter" | awk '/lib[at]san/ { print $3 }')
 nbdkit=(env ASAN_OPTIONS="${ASAN_OPTIONS+$ASAN_OPTIONS:}detect_leaks=0"
+  TSAN_OPTIONS="${TSAN_OPTIONS+$TSAN_OPTIONS:}suppressions=$abs_top_srcdir/tests/tsan-nbdkit.txt"
   LD_PRELOAD="${sanitizer:+$sanitizer:$abs_top_builddir/tests/.libs/no-freelocale.so}"
   nbdkit)
 # make check-leaks: one that leaks or worse ends with 119.

@@ -10,12 +10,16 @@
 load nbd-helpers
 
 size=$((48 << 10))
+# What the filter wants in nbdkit, where it was built with one.
+sanitizer=
 
 # nbdkit on a socket $1, until it listens.
 start_nbdkit () {
   local socket=$1
   shift
-  nbdkit -f -U "$socket" -P "$socket.pid" "$@" 2>"$socket.log" 3>&- &
+  env ASAN_OPTIONS="${ASAN_OPTIONS+$ASAN_OPTIONS:}detect_leaks=0" \
+    LD_PRELOAD="$sanitizer" \
+    nbdkit -f -U "$socket" -P "$socket.pid" "$@" 2>"$socket.log" 3>&- &
   nbdkit=$!
   started+=("$nbdkit")
   eventually [ -s "$socket.pid" ]
@@ -98,9 +102,8 @@ by_filter () {
   else
     succeeds create -q --format=2 --block-size=512 disk $size
   fi
-  ASAN_OPTIONS=detect_leaks=0 \
-    LD_PRELOAD="$(ldd "$filter" | awk '/lib[at]san/ { print $3 }')" \
-    serve_watched "--filter=$filter"
+  sanitizer=$(ldd "$filter" | awk '/lib[at]san/ { print $3 }')
+  serve_watched "--filter=$filter"
   work "$1"
 }
 
