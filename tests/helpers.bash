@@ -38,6 +38,10 @@ fail () {
 
 # Running the tool -------------------------------------------------------
 
+# So long, in seconds, may take what takes one at most: valgrind is slow.
+patience=20
+[ "${BLKRING_VALGRIND-}" != 1 ] || patience=300
+
 # Run it to its end: $status, and the files out and err.
 tool () {
   status=0
@@ -45,7 +49,7 @@ tool () {
     [[ " $* " != *" --format"* ]]; then
     set -- create --format=1 "${@:2}"
   fi
-  timeout -k 1 20 blkring-img "$@" >out 2>err || status=$?
+  timeout -k 1 $patience blkring-img "$@" >out 2>err || status=$?
 }
 
 report () {
