@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "world.h"
+#include "operation.h"
 
 #define STACK_SIZE (512 << 10)
 #define ENOUGH_STEPS 1000000
@@ -54,33 +54,6 @@ note_decision (struct world *w, const struct decision *d)
     note (w, op_names[d->op]);
   else if (d->what == RESUME)
     note (w, names[d->actor->number]);
-}
-
-/* The states that these answer. */
-static unsigned
-before_answer (unsigned states)
-{
-  return (states & STATE (BLKRING_SUSPENDED)
-          ? STATE (BLKRING_SUSPEND_REQUESTED) : 0) |
-    (states & STATE (BLKRING_RUNNING) ? STATE (BLKRING_RESUME_REQUESTED) : 0);
-}
-
-/* What the one before it wrote into its record since the successor read that
- * is lost now, and nobody is told: see docs/format2.md.  No other loss is
- * let pass. */
-static void
-note_claim (struct actor *a)
-{
-  struct world *w = a->world;
-  unsigned i;
-
-  if (!w->claimed && a->port.late_seen != w->disk.late_records) {
-    w->undone = true;
-    for (i = 0; i < w->ends_before.nr; ++i)
-      bounds_add (&w->model.ends, w->ends_before.at[i]);
-    w->model.states |= w->states_before | before_answer (w->model.states);
-  }
-  w->claimed = true;
 }
 
 void

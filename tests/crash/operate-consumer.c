@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * What consumers do; see operation.h.
+ */
+
+#include <config.h>
+
+#include <errno.h>
+#include <inttypes.h>
+
+#include "format.h"
+#include "operation.h"
+
+
+#define NO_ID UINT32_MAX
+
+void
+do_pop (struct actor *a)
+{
+  struct world *w = a->world;
+  const struct model *m = &w->model;
+  const bool must_be_there = a->popped < bounds_min (&m->ends);
+  struct blkring_item item;
+  bool is_it;
+
+  if (blkring_consumer_pop (a->c, &a->next, &item) == -1 || a->port.dead) {
+    a->refused = errno == EAGAIN && !must_be_there;
+    if (!a->refused)
+      op_failed (a);
+    return;
+  }
+  is_it = a->popped < bounds_max (&m->ends) &&
+    item.position == model_position (m, a->popped) &&
+    item_is (model_get (m, a->popped), item.data, item.length);
+  if (!is_it && !m->late)
+    problem (w, "what was popped is not item %u, or that was not exposed",
+             a->popped);
+  a->ids[a->popped % MAX_POPPED] =
+    is_it ? model_get (m, a->popped)->id : NO_ID;
+  a->popped++;
+  a->next = item.next;
+}
+
+/* Is what was popped still what the ring holds? */
+static bool
+popped_right (const struct actor *a)
+{
+  const struct model *m = &a->world->model;
+  unsigned i;
+
+  for (i = a->freed; i < a->popped; ++i)
+    if (i >= bounds_max (&m->ends) ||
+        a->ids[i % MAX_POPPED] != model_get (m, i)->id)
+      return false;
+  return true;
+}
+
+void
+do_consumer_advance (struct actor *a)
+{
+  struct model *m = &a->world->model;
+  const struct bounds firsts = m->firsts;
+
+  bounds_add (&m->firsts, a->popped);
+  if (blkring_consumer_advance (a->c, a->next) == 0) {
+    if (!popped_right (a))
+      problem (a->world, "%s frees what is not there", op_names[a->op]);
+    a->freed = a->popped;
+    bounds_set (&m->firsts, a->freed);
+    return;
+  }
+  op_failed (a);
+  if (!a->refused)
+    return;
+  /* It begins anew. */
+  m->firsts = firsts;
+  a->popped = a->freed;
+  a->next = a->c->position;
+}
+
+void
+do_take (struct actor *a)
+{
+  do_pop (a);
+  if (!a->refused && !a->port.dead && !a->world->problem[0])
+    do_consumer_advance (a);
+}
+
+void
+do_request (struct actor *a, bool suspend)
+{
+  struct world *w = a->world;
+  struct model *m = &w->model;
+  const unsigned before = m->states;
+  const unsigned from = STATE (suspend ? BLKRING_RUNNING : BLKRING_SUSPENDED);
+  const unsigned asked = STATE (suspend ? BLKRING_SUSPEND_REQUESTED
+                                : BLKRING_RESUME_REQUESTED);
+  const unsigned reached = STATE (suspend ? BLKRING_SUSPENDED
+                                  : BLKRING_RUNNING);
+  const unsigned opposite = STATE (suspend ? BLKRING_RESUME_REQUESTED
+                                   : BLKRING_SUSPEND_REQUESTED);
+
+  m->requests++;
+  /* The one before it may be acknowledged meanwhile. */
+  if (m->states & (from | opposite))
+    m->states |= asked;
+  if (w->actors[ACTOR_PRODUCER].busy || w->actors[ACTOR_SUCCESSOR].busy)
+    model_acknowledge (m);
+  if ((suspend ? blkring_consumer_suspend : blkring_consumer_resume) (a->c)
+      == 0)
+    m->states &= asked | reached;
+  else if (errno == EAGAIN && before & opposite) {
+    a->refused = true;
+    m->states = before;
+    model_acknowledge (m);
+  }
+  else
+    op_failed (a);
+}
+
+void
+do_attach_consumer (struct actor *a)
+{
+  struct world *w = a->world;
+  struct blkring_attach_options o;
+  struct model *m = &w->model;
+  unsigned i;
+
+  world_options (w, &o);
+  a->attached = true;
+  m->clean[1] = false;
+  a->c = blkring_consumer_attach (a->port.device, &o);
+  if (a->c == NULL) {
+    op_failed (a);
+    return;
+  }
+  settle_owner (a, false);
+  a->next = a->c->position;
+  for (i = m->firsts.nr; i-- > 0;)
+    if (model_position (m, m->firsts.at[i]) == a->next) {
+      a->popped = a->freed = m->firsts.at[i];
+      m->firsts.nr = i + 1;
+      return;
+    }
+  problem (w, "the consumer attaches at %" PRIu64 ", where it never was",
+           a->next);
+}
+
+void
+do_detach_consumer (struct actor *a)
+{
+  blkring_consumer_free (a->c);
+  a->c = NULL;
+  if (a->port.dead)
+    return;
+  a->attached = false;
+  settle_owner (a, true);
+}

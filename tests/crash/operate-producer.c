@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: BSD-3-Clause
+ *
+ * What producers do; see operation.h.
+ */
+
+#include <config.h>
+
+#include <errno.h>
+#include <inttypes.h>
+
+#include "format.h"
+#include "operation.h"
+
+/* Could a push that needs so much fit, and could it not? */
+static bool
+may_fit (const struct model *m, uint64_t needed, unsigned freed)
+{
+  return needed != 0 &&
+    m->tail - model_space (m, freed) + needed <= m->shape.capacity;
+}
+
+static void
+judge_refusal (struct actor *a, int err, uint64_t needed, unsigned freed,
+               unsigned states)
+{
+  const bool runs = states == STATE (BLKRING_RUNNING);
+
+  if ((err == EAGAIN && !may_fit (&a->world->model, needed, freed)) ||
+      (err == EMSGSIZE && needed == 0) || (err == ESHUTDOWN && !runs))
+    a->refused = true;
+  else
+    op_failed (a);
+}
+
+static void
+exposed (struct actor *a)
+{
+  if (!is_undone (a))
+    bounds_set (&a->world->model.ends, a->world->model.pushed);
+}
+
+void
+do_push (struct actor *a, bool batch, bool expose)
+{
+  struct world *w = a->world;
+  struct model *m = &w->model;
+  const unsigned nr = batch ? BATCH : 1, before = m->pushed;
+  const uint32_t id = m->next_id;
+  const uint64_t needed = model_plan (m, op_lengths[a->op], nr);
+  const struct bounds ends = m->ends;
+  const unsigned freed = bounds_min (&m->firsts);
+  unsigned states = m->states, i;
+  struct iovec items[BATCH];
+  blkring_position after;
+  int r, err;
+
+  for (i = 0; i < nr; ++i) {
+    const struct item *item = model_get (m, m->pushed + i);
+
+    items[i].iov_base = (void *) item_content (item->id);
+    items[i].iov_len = item->length;
+  }
+  if (expose)
+    bounds_add (&m->ends, m->planned);
+  model_acknowledge (m);
+  r = (expose ? blkring_producer_appendv : blkring_producer_pushv)
+    (a->p, items, nr, &after);
+  err = errno;
+  if (a->port.dead)
+    return;
+  if (a->number != w->owner) {
+    judge_overtaken (a, r, err, id + nr - 1, before + nr, expose);
+    return;
+  }
+  states |= m->states;
+  /* What it wrote may be there. */
+  if (r == -1 && err == EBUSY && w->replacing) {
+    a->refused = a->replaced = true;
+    return;
+  }
+  if (r == -1) {
+    m->ends = ends;
+    judge_refusal (a, err, needed, freed, states);
+    return;
+  }
+  if (after != m->planned_tail)
+    problem (w, "%s ends at %" PRIu64 ", not at %" PRIu64, op_names[a->op],
+             after, m->planned_tail);
+  if (!may_fit (m, needed, bounds_max (&m->firsts)))
+    problem (w, "%s overwrites what is not freed", op_names[a->op]);
+  if (states == STATE (BLKRING_SUSPENDED))
+    problem (w, "%s works on a suspended ring", op_names[a->op]);
+  model_pushed (m);
+  if (expose)
+    exposed (a);
+}
+
+void
+do_producer_advance (struct actor *a)
+{
+  struct model *m = &a->world->model;
+  const unsigned pushed = m->pushed;
+  const uint32_t id = model_get (m, pushed - 1)->id;
+  int r;
+
+  model_acknowledge (m);
+  bounds_add (&m->ends, m->pushed);
+  r = blkring_producer_advance (a->p, m->tail);
+  if (a->number != a->world->owner)
+    judge_overtaken (a, r, errno, id, pushed, true);
+  else if (r == -1 && errno == EBUSY && a->world->replacing)
+    a->refused = a->replaced = true;
+  else if (r == -1)
+    op_failed (a);
+  else
+    exposed (a);
+}
+
+void
+do_look (struct actor *a)
+{
+  struct model *m = &a->world->model;
+  const unsigned seen = requests (a->world);
+  int state;
+
+  model_acknowledge (m);
+  state = blkring_producer_state (a->p);
+  if (state == -1) {
+    a->refused = a->replaced = errno == EBUSY && a->world->replacing &&
+      a->number == ACTOR_PRODUCER;
+    if (!a->refused)
+      op_failed (a);
+    return;
+  }
+  if (!saw_all (a->world, seen) || is_undone (a))
+    return;
+  if (!(m->states & STATE (state)))
+    problem (a->world, "the producer's state is %d, which it cannot be",
+             state);
+  m->states = STATE (state);
+}
+
+/* Which of the possible ends is it? */
+static void
+settle_end (struct world *w, uint64_t tail)
+{
+  struct model *m = &w->model;
+  unsigned i;
+
+  for (i = m->ends.nr; i-- > 0;)
+    if (model_space (m, m->ends.at[i]) == tail) {
+      model_drop (m, m->ends.at[i]);
+      m->ends.nr = i + 1;
+      return;
+    }
+  problem (w, "the producer attaches at %" PRIu64 ", where nothing ends",
+           tail);
+}
+void
+do_attach_producer (struct actor *a)
+{
+  struct world *w = a->world;
+  struct blkring_attach_options o;
+  struct model *m = &w->model;
+  const unsigned seen = requests (w);
+
+  world_options (w, &o);
+  if (a->op == OP_TAKE_OVER) {
+    o.flags = BLKRING_ATTACH_TAKEOVER;
+    begin_to_replace (a);
+  }
+  a->attached = true;
+  m->clean[0] = false;
+  model_acknowledge (m);
+  a->p = blkring_producer_attach (a->port.device, &o);
+  if (a->p == NULL) {
+    op_failed (a);
+    return;
+  }
+  settle_owner (a, false);
+  w->owner = a->number;
+  settle_end (w, a->p->tail);
+  if (saw_all (w, seen))
+    m->states &= STATE (BLKRING_RUNNING) | STATE (BLKRING_SUSPENDED);
+}
+
+void
+do_detach_producer (struct actor *a)
+{
+  struct model *m = &a->world->model;
+
+  blkring_producer_free (a->p);
+  a->p = NULL;
+  if (a->port.dead)
+    return;
+  a->attached = false;
+  /* Its successor says what is true. */
+  if (a->world->replacing && a->number == ACTOR_PRODUCER) {
+    identity_alive[a->number + 1] = false;
+    return;
+  }
+  settle_owner (a, true);
+  model_drop (m, bounds_max (&m->ends));
+}
