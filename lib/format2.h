@@ -108,6 +108,8 @@ extern void f2_encode_frame (unsigned char *p, const unsigned char *uuid,
 /* Magic, CRC, position and bounds. */
 extern bool f2_decode_frame (const unsigned char *p, const struct ring *ring,
                              uint64_t position, struct f2_frame *f);
+/* It was written behind a frame with this chain value, and no other. */
+extern bool f2_continues (const struct f2_frame *f, uint32_t chain);
 /* The item area behind the header is what the header says. */
 extern bool f2_area_is_valid (const unsigned char *p, const struct ring *ring,
                               const struct f2_frame *f);
