@@ -18,7 +18,7 @@
 
 #include "explore.h"
 
-#define MAX_ALTERNATIVES (2 * (OPS + 2))
+#define MAX_ALTERNATIVES (OPS + ACTORS + 1)
 
 static unsigned
 choose (struct choices *c, unsigned of)
@@ -136,7 +136,7 @@ list_alternatives (struct explorer *e, const struct actor *current,
     /* To kill is no matter of turns. */
     if (is_restart (op) ? !preempt && a != current : a->busy || !preempt)
       continue;
-    if ((op < OP_TAKE_OVER || e->limits.takeover) &&
+    if ((op < OPS_BY_ITSELF || e->limits.also >> op & 1) &&
         !(e->limits.without >> op & 1) && op_is_possible (w, op))
       d[n++] = (struct decision) { START, a, op };
   }
@@ -184,9 +184,7 @@ run (struct explorer *e)
   w->model = e->model;
   w->now = UINT64_C (1000000000);
   w->problem[0] = w->trail[0] = '\0';
-  w->owner = ACTOR_PRODUCER;
-  w->replacing = w->claimed = w->undone = false;
-  w->actors[ACTOR_PRODUCER].port.replaced = false;
+  world_reset (w);
   identity_uuid = 1;
   e->operations_left = e->limits.operations;
   e->preemptions_left = e->limits.preemptions;

@@ -25,7 +25,8 @@ struct limits {
   unsigned preemptions;      /* how often somebody is stopped in the middle
                                 of an operation, for another to go on */
   uint64_t runs;             /* from one start; 0 = all */
-  bool takeover;             /* with the operations of a successor */
+  uint64_t also;             /* a bit for each operation from OPS_BY_ITSELF
+                                on that is in it */
   uint64_t without;          /* a bit for each operation that is left out */
   unsigned with;             /* 1 + an operation that each workload has; 0 =
                                 any */

@@ -41,7 +41,7 @@ wrong (struct judge *j, const char *fmt, ...)
 static void
 failed (struct judge *j, const char *what)
 {
-  if (j->late && errno == EBADMSG)
+  if (j->may_tell && errno == EBADMSG)
     j->told = true;
   else
     wrong (j, "%s: %s", what, blkring_get_error ());
@@ -106,6 +106,35 @@ add_finding (void *opaque, const struct blkring_finding *finding)
   snprintf (f->last, sizeof f->last, "%s", finding->message);
 }
 
+/* Has one that was replaced written over a copy of its successor's
+ * record? */
+static bool
+has_late_copy (const struct judge *j, unsigned level, unsigned side)
+{
+  struct owner o;
+
+  read_owner (j->level[level].disk.content, side, &o);
+  return o.valid[0] && o.valid[1] && o.epoch[0] != o.epoch[1] &&
+    o.sequence[o.counts] > 1;
+}
+
+/* And the power failed while that one wrote the other copy: then its epoch
+ * is over, and nobody can tell. */
+static bool
+is_only_late (const struct judge *j, unsigned level, const struct model *m)
+{
+  struct owner o;
+  unsigned side;
+
+  for (side = 0; side < SIDES_OF_RING; ++side) {
+    read_owner (j->level[level].disk.content, side, &o);
+    if (m->late & LATE (side) && o.valid[0] + o.valid[1] == 1 &&
+        o.epoch[o.counts] < m->epoch[side])
+      return true;
+  }
+  return false;
+}
+
 /* Of a ring that is being made anew nobody can tell. */
 static void
 look_at_owners (struct judge *j, unsigned level, const struct model *m)
@@ -115,8 +144,8 @@ look_at_owners (struct judge *j, unsigned level, const struct model *m)
 
   if (m->shape.format == 1 || m->one_super)
     return;
-  for (side = 0; side < 2; ++side) {
-    if (side == 0 && m->late)
+  for (side = 0; side < SIDES_OF_RING; ++side) {
+    if (m->late & LATE (side))
       continue;
     read_owner (j->level[level].disk.content, side, &o);
     if (m->clean[side] && !o.clean)
@@ -136,6 +165,8 @@ look_at (struct judge *j, unsigned level, const struct model *m)
     .flags = BLKRING_INSPECT_POINTERS,
   };
   blkring_device *device = j->level[level].producer.device;
+  const bool late_copy = m->late & LATE (OF_CONSUMER) &&
+    has_late_copy (j, level, OF_CONSUMER);
   struct findings f = { 0, "" };
   static struct blkring_info info;
   int r;
@@ -145,9 +176,12 @@ look_at (struct judge *j, unsigned level, const struct model *m)
     return false;
   if (r == -1)
     failed (j, "check");
-  else if (f.nr > m->one_super + j->level[level].torn) {
+  else if (late_copy && f.nr == 0)
+    wrong (j, "check does not find what a consumer that had been replaced "
+           "wrote");
+  else if (f.nr > m->one_super + j->level[level].torn + late_copy) {
     /* What it says of damage need not go on to be true of the rest. */
-    if (!m->late)
+    if (!j->may_tell)
       wrong (j, "check finds: %s", f.last);
   }
   else if (blkring_inspect (device, &pointers, &info) == -1)
@@ -263,13 +297,13 @@ mismatch (struct judge *j, unsigned level, const struct model *m,
 {
   char firsts[100], ends[100];
 
-  if (is_last_frame (j, level, m, match)) {
+  if (j->cannot_tell || is_last_frame (j, level, m, match)) {
     j->last_lost++;
     j->told = true;
     return;
   }
 
-  if (m->late && match->nr > 0 && blkring_consumer_advance (c, end) == -1) {
+  if (m->late & LATE (OF_PRODUCER) && match->nr > 0 && blkring_consumer_advance (c, end) == -1) {
     failed (j, "the consumer cannot advance");
     return;
   }
@@ -425,6 +459,15 @@ look_also (struct judge *j, const struct model *m)
   free (before);
 }
 
+/* Can it be that something is lost, or done anew, and that this is told? */
+static bool
+may_tell (const struct judge *j, unsigned level, const struct model *m)
+{
+  return m->late & LATE (OF_PRODUCER) ||
+    (m->late & LATE (OF_CONSUMER) &&
+     (m->went_back || has_late_copy (j, level, OF_CONSUMER)));
+}
+
 void
 judge_image (struct judge *j, unsigned level, uint64_t hash,
              const struct model *model)
@@ -441,7 +484,8 @@ judge_image (struct judge *j, unsigned level, uint64_t hash,
   j->images++;
   j->again += level;
   d->tracked = false;
-  j->late = model->late;
+  j->may_tell = may_tell (j, level, model);
+  j->cannot_tell = model->late && is_only_late (j, level, model);
   j->told = false;
   if (!look_at (j, level, model) || j->problem[0])
     return;
@@ -461,6 +505,8 @@ judge_image (struct judge *j, unsigned level, uint64_t hash,
     work (j, pair.p, pair.c);
   discard (j, level, &pair);
   j->reported += j->told;
+  if (model->lost && goes_on (j))
+    wrong (j, "nobody tells that what was freed was not what was delivered");
   if (recovers && goes_on (j))
     recover (j, producer_first);
 }

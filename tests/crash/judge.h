@@ -23,8 +23,9 @@ struct judge {
                                 random */
   bool tears;                /* a sector of a record may also be half new:
                                 format 2 relies on no write to be atomic */
-  bool late, told;           /* of the image at hand: something may be lost,
-                                and was told */
+  bool may_tell, told;       /* of the image at hand: something may be lost,
+                                and was told … */
+  bool cannot_tell;          /* … or nobody can */
   unsigned recover_one_in;   /* crashes while recovering: of so many images
                                 one; 0 = none */
   /* May be NULL.  Called with each image of a first crash on level[0]'s

@@ -30,11 +30,6 @@
 #ifndef RING_FORMAT
 #define RING_FORMAT 1
 #endif
-/* What explores 200,000 images in a moment. */
-#define SOME_STARTS (RING_FORMAT == 1 ? 400 : 80)
-#define FEW_STARTS (RING_FORMAT == 1 ? 60 : 4)
-#define TAKEOVER_STARTS 30
-#define SOME_RUNS 1000
 #define SOME_RANDOM 20
 #define OPERATIONS 2000
 #define KNOWN (1 << 18)
@@ -49,8 +44,45 @@ static time_t begin;
 static uint64_t wanted, seconds, share;
 static bool all_ok = true;
 
-/* Each part ends in time for the next ones. */
-#define PARTS (RING_FORMAT == 1 ? 3 : 5)
+#define ONLY(ops) .without = ~(ops)
+#define PRODUCERS BIT (OP_APPEND) | BIT (OP_PUSH_1) | BIT (OP_ADVANCE) | \
+  BIT (OP_TAKE_OVER) | BIT (OP_NEW_APPEND)
+#define CONSUMERS BIT (OP_TAKE) | BIT (OP_CONSUMER_TAKE_OVER) | \
+  BIT (OP_NEW_TAKE)
+
+/* What is explored, and how much of it for 200,000 images in a moment. */
+static const struct part {
+  unsigned format;           /* 0 = both */
+  unsigned starts[2];        /* rings of format 1, and 2 */
+  uint64_t some_runs;        /* from each; 0 = as many as 'limits' say */
+  struct limits limits;
+} parts[] = {
+  { 0, { 400, 80 }, 0, { .operations = 2, .preemptions = 1 } },
+  { 0, { 60, 4 }, 0, { .operations = 3, .preemptions = 1 } },
+  { 2, { 0, 30 }, 1000,
+    { .operations = 3, .preemptions = 1, .also = PRODUCER_TAKEOVER,
+      .with = 1 + OP_TAKE_OVER } },
+  { 2, { 0, 30 }, 1000,
+    { .operations = 4, .preemptions = 2, .also = PRODUCER_TAKEOVER,
+      .with = 1 + OP_TAKE_OVER, .runs = 20000 } },
+  { 2, { 0, 30 }, 1000,
+    { .operations = 3, .preemptions = 2, .also = CONSUMER_TAKEOVER,
+      .with = 1 + OP_CONSUMER_TAKE_OVER, .runs = 50000 } },
+  { 2, { 0, 30 }, 1000,
+    { .operations = 5, .preemptions = 2,
+      .also = PRODUCER_TAKEOVER | THIRD_PRODUCER,
+      .with = 1 + OP_THIRD_TAKE_OVER, .runs = 50000,
+      ONLY (PRODUCERS | BIT (OP_NEW_DETACH) | BIT (OP_TAKE) |
+            BIT (OP_THIRD_TAKE_OVER) | BIT (OP_THIRD_APPEND)) } },
+  { 2, { 0, 30 }, 1000,
+    { .operations = 5, .preemptions = 2,
+      .also = PRODUCER_TAKEOVER | CONSUMER_TAKEOVER,
+      .with = 1 + OP_CONSUMER_TAKE_OVER, .runs = 50000,
+      ONLY (PRODUCERS | CONSUMERS) } },
+};
+#define NR_PARTS (sizeof parts / sizeof parts[0])
+/* Those of format 1 come first; random ones last. */
+#define PARTS (RING_FORMAT == 1 ? 3 : (unsigned) NR_PARTS + 1)
 
 static bool
 is_over (void)
@@ -99,11 +131,27 @@ report (const char *what, const char *problem_text)
 static bool
 suits (const struct limits *limits, const struct start *s)
 {
-  return !limits->takeover ||
-    (s->sides != DETACHED && s->sides != CONSUMER_ALONE);
+  return ((limits->also & BIT (OP_TAKE_OVER)) == 0 ||
+          (s->sides != DETACHED && s->sides != CONSUMER_ALONE)) &&
+    ((limits->also & BIT (OP_CONSUMER_TAKE_OVER)) == 0 ||
+     (s->sides != DETACHED && s->sides != PRODUCER_ALONE));
 }
 
-/* All workloads from 'most' of the starts; 0 = all. */
+/* Who else is there. */
+static const char *
+cast (const struct limits *limits)
+{
+  const bool consumer = limits->also & BIT (OP_CONSUMER_TAKE_OVER);
+
+  return limits->also & BIT (OP_THIRD_TAKE_OVER)
+    ? ", with two producers that replace the one before them"
+    : limits->also & BIT (OP_TAKE_OVER)
+    ? consumer ? ", with a producer and a consumer that others replace"
+    : ", with a producer that another one replaces"
+    : consumer ? ", with a consumer that another one replaces" : "";
+}
+
+/* All workloads from 'most' of the starts that suit; 0 = all. */
 static uint64_t
 explore_starts (const struct limits *limits, unsigned most)
 {
@@ -133,8 +181,7 @@ explore_starts (const struct limits *limits, unsigned most)
   }
   snprintf (what, sizeof what, "workloads of up to %u operations, %u times "
             "interrupted%s, from %u of %u rings keep the promise",
-            limits->operations, limits->preemptions, limits->takeover
-            ? ", with a producer that another one replaces" : "", i, nr);
+            limits->operations, limits->preemptions, cast (limits), i, nr);
   images = total.images;
   report (what, e.problem);
   return images;
@@ -175,14 +222,9 @@ number (const char *name, uint64_t otherwise)
 int
 main (int argc, char **argv)
 {
-  static const struct limits two = { .operations = 2, .preemptions = 1 };
-  static const struct limits three = { .operations = 3, .preemptions = 1 };
-  struct limits replaced = { .operations = 3, .preemptions = 1,
-                             .takeover = true, .with = 1 + OP_TAKE_OVER };
-  struct limits late = { .operations = 4, .preemptions = 2,
-                         .takeover = true, .with = 1 + OP_TAKE_OVER,
-                         .runs = 20000 };
   uint64_t seed = number ("BLKRING_SEED", time (NULL)), done = 0;
+  const struct part *p;
+  struct limits limits;
 
   if (argc > 1)
     seed = strtoull (argv[1], NULL, 0);
@@ -193,15 +235,15 @@ main (int argc, char **argv)
   wanted = number ("BLKRING_IMAGES", 0);
   seconds = number ("BLKRING_SECONDS", 0);
   share = number ("BLKRING_SHARE", 100);
-  if (!wanted)
-    replaced.runs = late.runs = SOME_RUNS;
   printf ("1..%u\n# format %u\n", PARTS, RING_FORMAT);
 
-  done += explore_starts (&two, wanted ? 0 : SOME_STARTS);
-  done += explore_starts (&three, wanted ? 0 : FEW_STARTS);
-  if (RING_FORMAT == 2) {
-    done += explore_starts (&replaced, wanted ? 0 : TAKEOVER_STARTS);
-    done += explore_starts (&late, wanted ? 0 : TAKEOVER_STARTS);
+  for (p = parts; p < parts + NR_PARTS; ++p) {
+    if (p->format != 0 && p->format != RING_FORMAT)
+      continue;
+    limits = p->limits;
+    if (!wanted && p->some_runs)
+      limits.runs = p->some_runs;
+    done += explore_starts (&limits, wanted ? 0 : p->starts[RING_FORMAT - 1]);
   }
   done += explore_random (seed, wanted > done ? wanted - done : 0);
   printf ("# %" PRIu64 " images in %ld s\n", done, (long)

@@ -197,7 +197,8 @@ uint64_t
 model_hash (const struct model *m)
 {
   uint64_t hash = m->states | m->no_ring << 8 | m->new_ring << 9 |
-    m->one_super << 10 | m->late << 13 | m->clean[0] << 11 | m->clean[1] << 12;
+    m->one_super << 10 | m->clean[0] << 11 | m->clean[1] << 12 |
+    m->lost << 13 | m->went_back << 14 | m->late << 15;
   const unsigned first = bounds_min (&m->firsts);
   const struct item *item;
   unsigned i;

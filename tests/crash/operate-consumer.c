@@ -24,7 +24,11 @@ do_pop (struct actor *a)
   bool is_it;
 
   if (blkring_consumer_pop (a->c, &a->next, &item) == -1 || a->port.dead) {
-    a->refused = errno == EAGAIN && !must_be_there;
+    /* One that was replaced may know no better, or go by what is gone. */
+    a->stopped = (errno == EBUSY && may_be_busy (a)) ||
+      (errno == EBADMSG && a->port.replaced);
+    a->refused = a->stopped ||
+      (errno == EAGAIN && (!must_be_there || a->port.replaced));
     if (!a->refused)
       op_failed (a);
     return;
@@ -32,7 +36,7 @@ do_pop (struct actor *a)
   is_it = a->popped < bounds_max (&m->ends) &&
     item.position == model_position (m, a->popped) &&
     item_is (model_get (m, a->popped), item.data, item.length);
-  if (!is_it && !m->late)
+  if (!is_it && !(m->late & LATE (OF_PRODUCER)))
     problem (w, "what was popped is not item %u, or that was not exposed",
              a->popped);
   a->ids[a->popped % MAX_POPPED] =
@@ -55,22 +59,55 @@ popped_right (const struct actor *a)
   return true;
 }
 
+static void
+freed (struct actor *a)
+{
+  struct model *m = &a->world->model;
+
+  if (!popped_right (a)) {
+    m->lost = may_tell_later (a);
+    if (!m->lost)
+      problem (a->world, "%s frees what is not there", op_names[a->op]);
+  }
+  a->freed = a->popped;
+  note_settled (a, a->freed);
+}
+
+static bool
+is_owner (const struct actor *a)
+{
+  return a->number == a->world->tenures[OF_CONSUMER].owner;
+}
+
 void
 do_consumer_advance (struct actor *a)
 {
   struct model *m = &a->world->model;
   const struct bounds firsts = m->firsts;
+  int r;
 
+  if (!is_owner (a)) {
+    advance_in_vain (a);
+    return;
+  }
   bounds_add (&m->firsts, a->popped);
-  if (blkring_consumer_advance (a->c, a->next) == 0) {
-    if (!popped_right (a))
-      problem (a->world, "%s frees what is not there", op_names[a->op]);
-    a->freed = a->popped;
-    bounds_set (&m->firsts, a->freed);
+  r = blkring_consumer_advance (a->c, a->next);
+  if (!is_owner (a)) {
+    judge_overtaken_advance (a, r);
+    return;
+  }
+  if (r == 0) {
+    freed (a);
+    return;
+  }
+  /* What it wrote may be there. */
+  if (errno == EBUSY && may_be_busy (a)) {
+    a->refused = a->stopped = true;
     return;
   }
   op_failed (a);
-  if (!a->refused)
+  /* If it has written, its position may be there. */
+  if (!a->refused || a->stopped)
     return;
   /* It begins anew. */
   m->firsts = firsts;
@@ -104,7 +141,8 @@ do_request (struct actor *a, bool suspend)
   /* The one before it may be acknowledged meanwhile. */
   if (m->states & (from | opposite))
     m->states |= asked;
-  if (w->actors[ACTOR_PRODUCER].busy || w->actors[ACTOR_SUCCESSOR].busy)
+  if (w->actors[ACTOR_PRODUCER].busy || w->actors[ACTOR_SUCCESSOR].busy ||
+      w->actors[ACTOR_THIRD].busy)
     model_acknowledge (m);
   if ((suspend ? blkring_consumer_suspend : blkring_consumer_resume) (a->c)
       == 0)
@@ -114,6 +152,8 @@ do_request (struct actor *a, bool suspend)
     m->states = before;
     model_acknowledge (m);
   }
+  else if (errno == EBUSY && may_be_busy (a))
+    a->refused = a->stopped = true;
   else
     op_failed (a);
 }
@@ -127,19 +167,24 @@ do_attach_consumer (struct actor *a)
   unsigned i;
 
   world_options (w, &o);
+  if (a->op >= OP_TAKE_OVER) {
+    o.flags = BLKRING_ATTACH_TAKEOVER;
+    begin_to_replace (a);
+  }
   a->attached = true;
-  m->clean[1] = false;
+  m->clean[OF_CONSUMER] = false;
   a->c = blkring_consumer_attach (a->port.device, &o);
   if (a->c == NULL) {
-    op_failed (a);
+    judge_attach (a);
     return;
   }
   settle_owner (a, false);
+  w->tenures[OF_CONSUMER].owner = a->number;
   a->next = a->c->position;
   for (i = m->firsts.nr; i-- > 0;)
     if (model_position (m, m->firsts.at[i]) == a->next) {
       a->popped = a->freed = m->firsts.at[i];
-      m->firsts.nr = i + 1;
+      bounds_set (&m->firsts, a->freed);
       return;
     }
   problem (w, "the consumer attaches at %" PRIu64 ", where it never was",
@@ -154,5 +199,9 @@ do_detach_consumer (struct actor *a)
   if (a->port.dead)
     return;
   a->attached = false;
-  settle_owner (a, true);
+  /* Its successor says what is true. */
+  if (a->port.replaced)
+    identity_alive[a->number + 1] = false;
+  else
+    settle_owner (a, true);
 }

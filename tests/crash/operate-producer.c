@@ -25,7 +25,12 @@ judge_refusal (struct actor *a, int err, uint64_t needed, unsigned freed,
 {
   const bool runs = states == STATE (BLKRING_RUNNING);
 
-  if ((err == EAGAIN && !may_fit (&a->world->model, needed, freed)) ||
+  /* Where a late record is over the one that frees the space, it is there
+   * again when the consumer has found that out. */
+  const bool may_be_full = !may_fit (&a->world->model, needed, freed) ||
+    a->world->model.late & LATE (OF_CONSUMER);
+
+  if ((err == EAGAIN && may_be_full) ||
       (err == EMSGSIZE && needed == 0) || (err == ESHUTDOWN && !runs))
     a->refused = true;
   else
@@ -35,18 +40,26 @@ judge_refusal (struct actor *a, int err, uint64_t needed, unsigned freed,
 static void
 exposed (struct actor *a)
 {
-  if (!is_undone (a))
-    bounds_set (&a->world->model.ends, a->world->model.pushed);
+  note_settled (a, a->world->model.pushed);
 }
 
-void
-do_push (struct actor *a, bool batch, bool expose)
+static bool
+is_owner (const struct actor *a)
+{
+  return a->number == a->world->tenures[OF_PRODUCER].owner;
+}
+
+static void
+push (struct actor *a, bool batch, bool expose)
 {
   struct world *w = a->world;
   struct model *m = &w->model;
   const unsigned nr = batch ? BATCH : 1, before = m->pushed;
   const uint32_t id = m->next_id;
-  const uint64_t needed = model_plan (m, op_lengths[a->op], nr);
+  const size_t lengths[BATCH] = { op_length (w, a->op, 0),
+                                  op_length (w, a->op, 1),
+                                  op_length (w, a->op, 2) };
+  const uint64_t needed = model_plan (m, lengths, nr);
   const struct bounds ends = m->ends;
   const unsigned freed = bounds_min (&m->firsts);
   unsigned states = m->states, i;
@@ -68,19 +81,21 @@ do_push (struct actor *a, bool batch, bool expose)
   err = errno;
   if (a->port.dead)
     return;
-  if (a->number != w->owner) {
+  if (!is_owner (a)) {
     judge_overtaken (a, r, err, id + nr - 1, before + nr, expose);
     return;
   }
   states |= m->states;
   /* What it wrote may be there. */
-  if (r == -1 && err == EBUSY && w->replacing) {
-    a->refused = a->replaced = true;
+  if (r == -1 && err == EBUSY && may_be_busy (a)) {
+    a->refused = a->stopped = true;
     return;
   }
   if (r == -1) {
-    m->ends = ends;
+    errno = err;
     judge_refusal (a, err, needed, freed, states);
+    if (!a->stopped)
+      m->ends = ends;
     return;
   }
   if (after != m->planned_tail)
@@ -96,6 +111,15 @@ do_push (struct actor *a, bool batch, bool expose)
 }
 
 void
+do_push (struct actor *a, bool batch, bool expose)
+{
+  if (is_owner (a))
+    push (a, batch, expose);
+  else
+    push_in_vain (a, expose);
+}
+
+void
 do_producer_advance (struct actor *a)
 {
   struct model *m = &a->world->model;
@@ -106,10 +130,10 @@ do_producer_advance (struct actor *a)
   model_acknowledge (m);
   bounds_add (&m->ends, m->pushed);
   r = blkring_producer_advance (a->p, m->tail);
-  if (a->number != a->world->owner)
+  if (!is_owner (a))
     judge_overtaken (a, r, errno, id, pushed, true);
-  else if (r == -1 && errno == EBUSY && a->world->replacing)
-    a->refused = a->replaced = true;
+  else if (r == -1 && errno == EBUSY && may_be_busy (a))
+    a->refused = a->stopped = true;
   else if (r == -1)
     op_failed (a);
   else
@@ -126,8 +150,7 @@ do_look (struct actor *a)
   model_acknowledge (m);
   state = blkring_producer_state (a->p);
   if (state == -1) {
-    a->refused = a->replaced = errno == EBUSY && a->world->replacing &&
-      a->number == ACTOR_PRODUCER;
+    a->refused = a->stopped = errno == EBUSY && may_be_busy (a);
     if (!a->refused)
       op_failed (a);
     return;
@@ -150,7 +173,7 @@ settle_end (struct world *w, uint64_t tail)
   for (i = m->ends.nr; i-- > 0;)
     if (model_space (m, m->ends.at[i]) == tail) {
       model_drop (m, m->ends.at[i]);
-      m->ends.nr = i + 1;
+      bounds_set (&m->ends, m->ends.at[i]);
       return;
     }
   problem (w, "the producer attaches at %" PRIu64 ", where nothing ends",
@@ -165,20 +188,20 @@ do_attach_producer (struct actor *a)
   const unsigned seen = requests (w);
 
   world_options (w, &o);
-  if (a->op == OP_TAKE_OVER) {
+  if (a->op >= OP_TAKE_OVER) {
     o.flags = BLKRING_ATTACH_TAKEOVER;
     begin_to_replace (a);
   }
   a->attached = true;
-  m->clean[0] = false;
+  m->clean[OF_PRODUCER] = false;
   model_acknowledge (m);
   a->p = blkring_producer_attach (a->port.device, &o);
   if (a->p == NULL) {
-    op_failed (a);
+    judge_attach (a);
     return;
   }
   settle_owner (a, false);
-  w->owner = a->number;
+  w->tenures[OF_PRODUCER].owner = a->number;
   settle_end (w, a->p->tail);
   if (saw_all (w, seen))
     m->states &= STATE (BLKRING_RUNNING) | STATE (BLKRING_SUSPENDED);
@@ -195,7 +218,7 @@ do_detach_producer (struct actor *a)
     return;
   a->attached = false;
   /* Its successor says what is true. */
-  if (a->world->replacing && a->number == ACTOR_PRODUCER) {
+  if (a->port.replaced) {
     identity_alive[a->number + 1] = false;
     return;
   }

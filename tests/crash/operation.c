@@ -32,18 +32,33 @@ const char *const op_names[OPS] = {
   [OP_RESUME] = "resume", [OP_ATTACH_CONSUMER] = "attach consumer",
   [OP_DETACH_CONSUMER] = "detach consumer",
   [OP_RESTART_CONSUMER] = "restart consumer", [OP_CREATE] = "create",
+  [OP_APPEND_ALL] = "append all bytes",
   [OP_TAKE_OVER] = "take over", [OP_NEW_PUSH] = "successor's push",
   [OP_NEW_ADVANCE] = "successor's advance",
   [OP_NEW_APPEND] = "successor's append", [OP_NEW_LOOK] = "successor's look",
+  [OP_NEW_DETACH] = "detach successor",
+  [OP_THIRD_TAKE_OVER] = "a third one takes over",
+  [OP_THIRD_APPEND] = "the third one's append",
+  [OP_CONSUMER_TAKE_OVER] = "consumer is taken over",
+  [OP_NEW_POP] = "new consumer's pop",
+  [OP_NEW_FREE] = "new consumer's advance",
+  [OP_NEW_TAKE] = "new consumer's pop and advance",
 };
 
-const size_t op_lengths[OPS][BATCH] = {
+static const size_t lengths[OPS][BATCH] = {
   [OP_PUSH_0] = { 0 }, [OP_PUSH_1] = { 1 }, [OP_PUSH_504] = { 504 },
   [OP_PUSH_508] = { 508 }, [OP_PUSH_509] = { 509 },
   [OP_PUSH_1200] = { 1200 }, [OP_PUSH_BATCH] = { 7, 0, 300 },
   [OP_APPEND] = { 100 }, [OP_APPEND_BATCH] = { 200, 90, 250 },
   [OP_NEW_PUSH] = { 50 }, [OP_NEW_APPEND] = { 60 },
+  [OP_THIRD_APPEND] = { 70 },
 };
+
+size_t
+op_length (const struct world *w, enum op op, unsigned i)
+{
+  return op == OP_APPEND_ALL ? w->model.shape.largest_item : lengths[op][i];
+}
 
 unsigned
 requests (const struct world *w)
@@ -63,8 +78,11 @@ saw_all (const struct world *w, unsigned requests_before)
 void
 op_failed (struct actor *a)
 {
-  if (errno == EBADMSG && a->world->model.late)
+  if (errno == EBADMSG && a->world->model.late) {
     a->refused = true;
+    a->stopped = (a->p && a->p->h.poison_errno) ||
+      (a->c && a->c->h.poison_errno);
+  }
   else if (!a->port.dead)
     problem (a->world, "%s fails: %s", op_names[a->op], blkring_get_error ());
 }
@@ -73,7 +91,7 @@ void
 settle_owner (struct actor *a, bool clean)
 {
   struct world *w = a->world;
-  const unsigned side = a->number == ACTOR_CONSUMER;
+  const unsigned side = actor_side (a);
   struct owner o;
 
   identity_alive[a->number + 1] = !clean;
@@ -81,7 +99,7 @@ settle_owner (struct actor *a, bool clean)
     return;
   read_owner (w->disk.content, side, &o);
   w->model.clean[side] = clean;
-  w->model.epoch[side] = o.epoch[0];
+  w->model.epoch[side] = o.epoch[o.counts];
 }
 
 /*---------------------------------------------------------------------*/
@@ -108,25 +126,76 @@ create (struct actor *a)
   m->next_id = id;
 }
 
+/* The producer, and nobody else is. */
+static bool
+owns (const struct world *w, unsigned number)
+{
+  return w->tenures[OF_PRODUCER].owner == number;
+}
+
+static bool
+was_replaced (const struct world *w, unsigned side)
+{
+  return w->tenures[side].takers > 0;
+}
+
+static bool
+can_take_over (const struct world *w, enum op op)
+{
+  const struct actor *a = world_actor ((struct world *) w, op);
+
+  if (a->attached || a->busy)
+    return false;
+  switch (op) {
+  case OP_TAKE_OVER:
+    return w->actors[ACTOR_PRODUCER].p && owns (w, ACTOR_PRODUCER);
+  case OP_THIRD_TAKE_OVER:
+    return owns (w, ACTOR_SUCCESSOR);
+  default:
+    return w->actors[ACTOR_CONSUMER].c != NULL;
+  }
+}
+
+/* Of those who take over, and were one once. */
+static bool
+can_go_on (const struct world *w, enum op op)
+{
+  const struct actor *a = world_actor ((struct world *) w, op);
+  const struct model *m = &w->model;
+
+  switch (op) {
+  case OP_NEW_ADVANCE:
+    return a->p && owns (w, a->number) && m->pushed > bounds_max (&m->ends);
+  case OP_NEW_POP:
+  case OP_NEW_TAKE:
+    return a->c;
+  case OP_NEW_FREE:
+    return a->c && a->popped > a->freed;
+  default:
+    return a->p;
+  }
+}
+
 bool
 op_is_possible (const struct world *w, enum op op)
 {
   const struct actor *p = &w->actors[ACTOR_PRODUCER];
   const struct actor *c = &w->actors[ACTOR_CONSUMER];
-  const struct actor *s = &w->actors[ACTOR_SUCCESSOR];
   const struct model *m = &w->model;
 
-  if (world_actor ((struct world *) w, op)->replaced)
+  if (world_actor ((struct world *) w, op)->stopped)
     return false;
   switch (op) {
   case OP_ADVANCE:
-    return p->p && w->owner == ACTOR_PRODUCER && m->pushed > bounds_max (&m->ends);
+    return p->p && owns (w, ACTOR_PRODUCER) &&
+      m->pushed > bounds_max (&m->ends);
   case OP_ATTACH_PRODUCER:
-    return !p->attached && !p->busy && !m->no_ring && !w->replacing;
+    return !p->attached && !p->busy && !m->no_ring &&
+      !was_replaced (w, OF_PRODUCER);
   case OP_RESTART_PRODUCER:
-    return p->attached && !w->replacing;
+    return p->attached && !was_replaced (w, OF_PRODUCER);
   case OP_FREE:
-    return c->c && c->popped > bounds_max (&m->firsts);
+    return c->c && c->popped > c->freed;
   case OP_POP:
   case OP_TAKE:
   case OP_SUSPEND:
@@ -134,31 +203,20 @@ op_is_possible (const struct world *w, enum op op)
   case OP_DETACH_CONSUMER:
     return c->c;
   case OP_ATTACH_CONSUMER:
-    return !c->attached && !m->no_ring;
+    return !c->attached && !m->no_ring && !was_replaced (w, OF_CONSUMER);
   case OP_RESTART_CONSUMER:
-    return c->attached;
+    return c->attached && !was_replaced (w, OF_CONSUMER);
   case OP_CREATE:
-    return !p->attached && !c->attached && !w->replacing;
+    return !p->attached && !c->attached && !was_replaced (w, OF_PRODUCER) &&
+      !was_replaced (w, OF_CONSUMER);
   case OP_TAKE_OVER:
-    return p->p && !s->attached;
-  case OP_NEW_ADVANCE:
-    return s->p && m->pushed > bounds_max (&m->ends);
-  case OP_NEW_PUSH:
-  case OP_NEW_APPEND:
-  case OP_NEW_LOOK:
-    return s->p;
+  case OP_THIRD_TAKE_OVER:
+  case OP_CONSUMER_TAKE_OVER:
+    return can_take_over (w, op);
   default:
-    return p->p && 4 + op_lengths[op][0] <= m->shape.capacity;
+    return op > OP_TAKE_OVER ? can_go_on (w, op)
+      : p->p && 4 + op_length (w, op, 0) <= m->shape.capacity;
   }
-}
-
-static void
-push_or_in_vain (struct actor *a, bool batch, bool expose)
-{
-  if (a->number == a->world->owner)
-    do_push (a, batch, expose);
-  else
-    push_in_vain (a, expose);
 }
 
 void
@@ -166,14 +224,16 @@ op_perform (struct actor *a)
 {
   switch (a->op) {
   case OP_PUSH_BATCH:
-    push_or_in_vain (a, true, false);
+    do_push (a, true, false);
     break;
   case OP_APPEND:
+  case OP_APPEND_ALL:
   case OP_NEW_APPEND:
-    push_or_in_vain (a, false, true);
+  case OP_THIRD_APPEND:
+    do_push (a, false, true);
     break;
   case OP_APPEND_BATCH:
-    push_or_in_vain (a, true, true);
+    do_push (a, true, true);
     break;
   case OP_ADVANCE:
   case OP_NEW_ADVANCE:
@@ -186,18 +246,23 @@ op_perform (struct actor *a)
   case OP_ATTACH_PRODUCER:
   case OP_RESTART_PRODUCER:
   case OP_TAKE_OVER:
+  case OP_THIRD_TAKE_OVER:
     do_attach_producer (a);
     break;
   case OP_DETACH_PRODUCER:
+  case OP_NEW_DETACH:
     do_detach_producer (a);
     break;
   case OP_POP:
+  case OP_NEW_POP:
     do_pop (a);
     break;
   case OP_FREE:
+  case OP_NEW_FREE:
     do_consumer_advance (a);
     break;
   case OP_TAKE:
+  case OP_NEW_TAKE:
     do_take (a);
     break;
   case OP_SUSPEND:
@@ -206,6 +271,7 @@ op_perform (struct actor *a)
     break;
   case OP_ATTACH_CONSUMER:
   case OP_RESTART_CONSUMER:
+  case OP_CONSUMER_TAKE_OVER:
     do_attach_consumer (a);
     break;
   case OP_DETACH_CONSUMER:
@@ -215,6 +281,6 @@ op_perform (struct actor *a)
     create (a);
     break;
   default:
-    push_or_in_vain (a, false, false);
+    do_push (a, false, false);
   }
 }

@@ -11,8 +11,8 @@
 #include "world.h"
 
 /* operation.c */
-/* A batch has three. */
-extern const size_t op_lengths[OPS][BATCH];
+/* Of the item that it pushes, or of item 'i' of its batch. */
+extern size_t op_length (const struct world *w, enum op op, unsigned i);
 /* A number that changes with each request; 0 while one is under way. */
 extern unsigned requests (const struct world *w);
 /* The producer saw all there was, and settled it. */
@@ -40,8 +40,14 @@ extern void do_detach_consumer (struct actor *a);
 
 /* takeover.c */
 extern void begin_to_replace (struct actor *a);
+/* It could not attach. */
+extern void judge_attach (struct actor *a);
+/* So many items are exposed, or freed, as its record says. */
+extern void note_settled (struct actor *a, unsigned number);
 /* A successor writes its record. */
 extern void note_claim (struct actor *a);
+/* It was replaced, or one that was has written over its record. */
+extern bool may_be_busy (const struct actor *a);
 /* What it wrote last was overwritten before its successor saw it. */
 extern bool is_undone (const struct actor *a);
 /* A push of a producer that was replaced meanwhile, or had been before.  It
@@ -49,5 +55,10 @@ extern bool is_undone (const struct actor *a);
 extern void judge_overtaken (struct actor *a, int r, int err, uint32_t id,
                              unsigned number, bool expose);
 extern void push_in_vain (struct actor *a, bool expose);
+/* The like of an advance of a consumer. */
+extern void advance_in_vain (struct actor *a);
+extern void judge_overtaken_advance (struct actor *a, int r);
+/* What was freed was not what had been delivered: must that be told later? */
+extern bool may_tell_later (const struct actor *a);
 
 #endif /* CRASH_OPERATION_H */

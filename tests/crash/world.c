@@ -47,7 +47,8 @@ void
 note_decision (struct world *w, const struct decision *d)
 {
   static const char *const names[ACTORS] = {
-    "producer goes on", "consumer goes on", "successor goes on"
+    "producer goes on", "consumer goes on", "successor goes on",
+    "third producer goes on", "new consumer goes on"
   };
 
   if (d->what == START)
@@ -65,10 +66,10 @@ note_write (const struct port *port)
   struct world *w = a->world;
 
   note (w, regions[port->last]);
-  if (port->last == PRODUCER && a->number == ACTOR_SUCCESSOR)
+  if (port->last == PRODUCER || port->last == CONSUMER)
     note_claim (a);
   if (port->replaced)
-    w->model.late = true;
+    w->model.late |= LATE (actor_side (a));
 }
 
 /*---------------------------------------------------------------------*/
@@ -149,9 +150,11 @@ world_init (struct world *w, size_t size, unsigned flags,
   disk_init (&w->disk, size, flags);
   w->disk.region = region;
   w->disk.yield = yield;
+  w->disk.looked = note_look;
   w->alone = true;
   for (i = 0; i < ACTORS; ++i)
     actor_init (w, i);
+  world_reset (w);
 }
 
 void
@@ -172,9 +175,30 @@ world_free (struct world *w)
 struct actor *
 world_actor (struct world *w, enum op op)
 {
-  return &w->actors[op >= OP_TAKE_OVER ? ACTOR_SUCCESSOR
-                    : op < OP_POP || op == OP_CREATE ? ACTOR_PRODUCER
+  return &w->actors[op >= OP_CONSUMER_TAKE_OVER ? ACTOR_HEIR
+                    : op >= OP_THIRD_TAKE_OVER ? ACTOR_THIRD
+                    : op >= OP_TAKE_OVER ? ACTOR_SUCCESSOR
+                    : op < OP_POP || op >= OP_CREATE ? ACTOR_PRODUCER
                     : ACTOR_CONSUMER];
+}
+
+unsigned
+actor_side (const struct actor *a)
+{
+  return a->number == ACTOR_CONSUMER || a->number == ACTOR_HEIR ? OF_CONSUMER
+    : OF_PRODUCER;
+}
+
+void
+world_reset (struct world *w)
+{
+  unsigned i;
+
+  memset (w->tenures, 0, sizeof w->tenures);
+  w->tenures[OF_PRODUCER].owner = ACTOR_PRODUCER;
+  w->tenures[OF_CONSUMER].owner = ACTOR_CONSUMER;
+  for (i = 0; i < ACTORS; ++i)
+    w->actors[i].port.replaced = false;
 }
 
 /* What it was doing fails, and it cannot tell anybody. */
@@ -192,7 +216,7 @@ actor_kill (struct actor *a)
   blkring_consumer_free (a->c);
   a->p = NULL;
   a->c = NULL;
-  a->attached = a->replaced = false;
+  a->attached = a->stopped = false;
   w->alone = alone;
   a->port.dead = false;
   a->port.deferred = false;
