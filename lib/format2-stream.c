@@ -321,7 +321,9 @@ visible_frame (blkring_consumer *c, uint64_t at, uint32_t chain,
   if (s->published <= at)
     return valid ? 0 : check_tail (c, at, chain, f);
   r = read_visible (c, at, chain, f, &valid);
-  if (r == 0 && !valid)
+  /* A staged one that reaches behind 'published' is over one that ended
+   * there. */
+  if (r == 0)
     return corrupt_at (c, at, s->published);
   return r;
 }
