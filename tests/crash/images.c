@@ -134,7 +134,6 @@ load (struct judge *j, unsigned level, const struct disk *d,
   struct disk *to = &j->level[level].disk;
   const struct version *v;
   unsigned k, torn = level ? j->level[level - 1].torn : 0;
-  bool late_data = level && j->level[level - 1].late_data;
   size_t n;
 
   to->tracked = tracked;
@@ -145,8 +144,6 @@ load (struct judge *j, unsigned level, const struct disk *d,
     v = ps->place[k].versions[choice[k]];
     n = ps->place[k].torn[choice[k]] ? SECTOR / 2 : SECTOR;
     torn += n != SECTOR;
-    late_data = late_data ||
-      (v->late && d->region (v->sector * SECTOR) == DATA);
     memcpy (to->content + v->sector * SECTOR, v->bytes, n);
     if (tracked) {
       memcpy (to->durable + v->sector * SECTOR, v->bytes, n);
@@ -154,7 +151,6 @@ load (struct judge *j, unsigned level, const struct disk *d,
     }
   }
   j->level[level].torn = torn;
-  j->level[level].late_data = late_data;
 }
 
 static uint64_t

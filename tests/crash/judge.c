@@ -256,7 +256,9 @@ settle (struct model *m, const struct match *match)
     m->states |= STATE (BLKRING_RUNNING);
   for (i = 0; i < m->firsts.nr; ++i) {
     first = m->firsts.at[i];
-    if (match->old[i] && bounds_have (&m->ends, first + match->nr)) {
+    if (match->old[i] &&
+        (bounds_have (&m->ends, first + match->nr) ||
+         (match->nr == 0 && bounds_min (&m->ends) < first))) {
       bounds_set (&m->ends, first + match->nr);
       bounds_set (&m->firsts, first);
       m->no_ring = m->new_ring = false;
@@ -271,19 +273,21 @@ settle (struct model *m, const struct match *match)
   return true;
 }
 
-/* The last frame of all is not there, and part of a late one is over it.  It
- * looks like one that was never finished: see docs/format2.md, "Damage". */
+/* The last frame of all is not there, and part of a late one may be over it.
+ * It looks like one that was never finished, where no record tells of it: see
+ * docs/format2.md, "Damage". */
 static bool
-is_last_frame (const struct judge *j, unsigned level, const struct model *m,
+is_last_frame (const struct judge *j, const struct model *m,
                const struct match *match)
 {
   const unsigned end = bounds_min (&m->ends);
   unsigned i, number;
 
-  for (i = 0; j->level[level].late_data && i < m->firsts.nr; ++i) {
+  for (i = 0; m->late_data && i < m->firsts.nr; ++i) {
     number = m->firsts.at[i] + match->nr;
-    if (match->old[i] && number < end && model_get (m, number)->frame ==
-        model_get (m, end - 1)->frame)
+    if (match->old[i] && number < end &&
+        number >= model_last_frame (m, end) &&
+        model_get (m, number)->frame >= j->published)
       return true;
   }
   return false;
@@ -291,19 +295,19 @@ is_last_frame (const struct judge *j, unsigned level, const struct model *m,
 
 /* Other items are there.  Nobody may get to free one of those. */
 static void
-mismatch (struct judge *j, unsigned level, const struct model *m,
-          const struct match *match, blkring_consumer *c,
-          blkring_position end)
+mismatch (struct judge *j, const struct model *m, const struct match *match,
+          blkring_consumer *c, blkring_position end)
 {
   char firsts[100], ends[100];
 
-  if (j->cannot_tell || is_last_frame (j, level, m, match)) {
+  if (j->cannot_tell || is_last_frame (j, m, match)) {
     j->last_lost++;
     j->told = true;
     return;
   }
 
-  if (m->late & LATE (OF_PRODUCER) && match->nr > 0 && blkring_consumer_advance (c, end) == -1) {
+  if (m->late & LATE (OF_PRODUCER) && match->nr > 0 &&
+      blkring_consumer_advance (c, end) == -1) {
     failed (j, "the consumer cannot advance");
     return;
   }
@@ -459,6 +463,17 @@ look_also (struct judge *j, const struct model *m)
   free (before);
 }
 
+static uint64_t
+published (const struct judge *j, unsigned level, const struct model *m)
+{
+  struct owner o;
+
+  if (m->shape.format == 1)
+    return 0;
+  read_owner (j->level[level].disk.content, OF_PRODUCER, &o);
+  return o.position;
+}
+
 /* Can it be that something is lost, or done anew, and that this is told? */
 static bool
 may_tell (const struct judge *j, unsigned level, const struct model *m)
@@ -484,6 +499,7 @@ judge_image (struct judge *j, unsigned level, uint64_t hash,
   j->images++;
   j->again += level;
   d->tracked = false;
+  j->published = published (j, level, model);
   j->may_tell = may_tell (j, level, model);
   j->cannot_tell = model->late && is_only_late (j, level, model);
   j->told = false;
@@ -496,7 +512,7 @@ judge_image (struct judge *j, unsigned level, uint64_t hash,
     failed (j, "pop");
   *m = *model;
   if (goes_on (j) && !settle (m, &match))
-    mismatch (j, level, m, &match, pair.c, end);
+    mismatch (j, m, &match, pair.c, end);
   if (goes_on (j))
     free_all (j, pair.c, end, &match);
   if (goes_on (j))
@@ -549,7 +565,6 @@ judge_durable (struct judge *j, const struct disk *disk,
   begin (&me);
   j->level[0].disk.tracked = true;
   j->level[0].torn = 0;
-  j->level[0].late_data = false;
   disk_load (&j->level[0].disk, disk->durable, disk->hashes, disk->hash);
   judge_image (j, 0, disk->hash, model);
   end (me);

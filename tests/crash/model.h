@@ -69,6 +69,7 @@ struct model {
   unsigned late;             /* a bit for each side of which one that was
                                 replaced has written: what it destroyed must
                                 be reported */
+  bool late_data;            /* … a frame, perhaps over the last one of all */
   bool lost;                 /* something was destroyed so, and nobody told of
                                 it yet */
   bool went_back;            /* consumer: an advance may be undone, after the
@@ -93,6 +94,8 @@ extern void model_pushed (struct model *m);
 extern void model_drop (struct model *m, unsigned number);
 /* Where the space begins that the items from this number on need. */
 extern uint64_t model_space (const struct model *m, unsigned number);
+/* The first item of the frame that the last one of these is in. */
+extern unsigned model_last_frame (const struct model *m, unsigned number);
 /* Where the consumer stands that has freed so many. */
 extern uint64_t model_position (const struct model *m, unsigned number);
 

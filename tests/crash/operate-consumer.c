@@ -19,11 +19,12 @@ do_pop (struct actor *a)
 {
   struct world *w = a->world;
   const struct model *m = &w->model;
-  const bool must_be_there = a->popped < bounds_min (&m->ends);
+  const bool was_there = a->popped < bounds_min (&m->ends);
   struct blkring_item item;
-  bool is_it;
+  bool is_it, must_be_there;
 
   if (blkring_consumer_pop (a->c, &a->next, &item) == -1 || a->port.dead) {
+    must_be_there = was_there && a->popped < bounds_min (&m->ends);
     /* One that was replaced may know no better, or go by what is gone. */
     a->stopped = (errno == EBUSY && may_be_busy (a)) ||
       (errno == EBADMSG && a->port.replaced);
@@ -147,7 +148,8 @@ do_request (struct actor *a, bool suspend)
   if ((suspend ? blkring_consumer_suspend : blkring_consumer_resume) (a->c)
       == 0)
     m->states &= asked | reached;
-  else if (errno == EAGAIN && before & opposite) {
+  else if (errno == EAGAIN &&
+           (before & opposite || m->late & LATE (OF_PRODUCER))) {
     a->refused = true;
     m->states = before;
     model_acknowledge (m);

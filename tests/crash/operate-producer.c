@@ -170,12 +170,26 @@ settle_end (struct world *w, uint64_t tail)
   struct model *m = &w->model;
   unsigned i;
 
+  /* What a consumer has freed is exposed, whatever was undone. */
+  for (i = m->firsts.nr; i-- > 0;)
+    if (m->firsts.at[i] > bounds_min (&m->ends))
+      bounds_add (&m->ends, m->firsts.at[i]);
   for (i = m->ends.nr; i-- > 0;)
     if (model_space (m, m->ends.at[i]) == tail) {
       model_drop (m, m->ends.at[i]);
       bounds_set (&m->ends, m->ends.at[i]);
       return;
     }
+  /* A late frame that was staged is over the last one, and no record told of
+   * that: nobody can tell.  See docs/format2.md, "Damage". */
+  if (m->late_data && bounds_min (&m->ends) > 0) {
+    i = model_last_frame (m, bounds_min (&m->ends));
+    if (model_space (m, i) == tail) {
+      model_drop (m, i);
+      bounds_set (&m->ends, i);
+      return;
+    }
+  }
   problem (w, "the producer attaches at %" PRIu64 ", where nothing ends",
            tail);
 }

@@ -37,4 +37,5 @@ read_owner (const unsigned char *image, unsigned side, struct owner *o)
                              (r[1].epoch == r[0].epoch &&
                               r[1].sequence > r[0].sequence)));
   o->clean = r[o->counts].flags & F2_CLEAN;
+  o->position = r[o->counts].position;
 }

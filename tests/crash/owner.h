@@ -15,6 +15,7 @@ struct owner {
   uint64_t sequence[2];
   unsigned counts;           /* which of the two … */
   bool clean;                /* … and what it says */
+  uint64_t position;
 };
 
 /* 'side': 0 = producer, 1 = consumer. */

@@ -68,7 +68,7 @@ judge_overtaken_advance (struct actor *a, int r)
     a->refused = a->stopped = true;
   else if (r == -1)
     op_failed (a);
-  else if (bounds_min (&m->firsts) < a->popped)
+  else if (bounds_min (&m->firsts) < a->popped && !is_undone (a))
     problem (a->world, "%s works, but its successor does not know of it",
              op_names[a->op]);
   else

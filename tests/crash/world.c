@@ -70,6 +70,8 @@ note_write (const struct port *port)
     note_claim (a);
   if (port->replaced)
     w->model.late |= LATE (actor_side (a));
+  if (port->replaced && port->last == DATA)
+    w->model.late_data = true;
 }
 
 /*---------------------------------------------------------------------*/
@@ -150,7 +152,6 @@ world_init (struct world *w, size_t size, unsigned flags,
   disk_init (&w->disk, size, flags);
   w->disk.region = region;
   w->disk.yield = yield;
-  w->disk.looked = note_look;
   w->alone = true;
   for (i = 0; i < ACTORS; ++i)
     actor_init (w, i);
