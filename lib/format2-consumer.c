@@ -16,29 +16,28 @@
 #include "lock.h"
 
 static int
+check_owner (blkring_consumer *c)
+{
+  return f2_check_owner (&c->h.ring, f2_mine (c), "consumer", c->h.takeover);
+}
+
+static int
 become_owner (blkring_consumer *c)
 {
   struct consumer_state *s = c->format_state;
   struct handle *h = &c->h;
-  const struct f2_record before = *f2_mine (c);
   struct f2_record claimed;
-  int gone = f2_check_owner (&h->ring, &before, "consumer", h->takeover);
+  int gone = check_owner (c);
 
-  /* The flush may take long, and its owner go on meanwhile. */
-  if (gone == -1 || handle_flush (h) == -1 ||
-      f2_read_records (&h->ring, &s->records) == -1)
-    return -1;
-  if (!f2_same_write (f2_mine (c), &before))
-    gone = f2_check_owner (&h->ring, f2_mine (c), "consumer", h->takeover);
-  if (gone == -1)
-    return -1;
-  if (f2_claim (h, &s->records, f2_kind (c)) == -1)
+  if (gone == 1) {
+    if (f2_flush_record (h, &s->records, f2_kind (c)) == -1)
+      return -1;
+    gone = check_owner (c);
+  }
+  if (gone == -1 || (gone ? f2_claim : f2_take_over) (h, &s->records,
+                                                      f2_kind (c)) == -1)
     return -1;
   claimed = *f2_mine (c);
-  /* A live owner must notice before anything is built on its position. */
-  if (!gone &&
-      h->clock.sleep (h->clock.opaque, 2 * h->poll_interval) == -1)
-    return set_errno_error (errno, "interrupted while taking over");
   s->last_look = h->clock.now (h->clock.opaque);
   /* Two can claim at the same time. */
   if (f2_read_records (&h->ring, &s->records) == -1 ||

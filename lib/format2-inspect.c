@@ -137,11 +137,13 @@ walk_frames (struct walk *w)
   f2_scan_end (&s);
   if (found == -1)
     return -1;
-  if (w->end < w->published)
-    return set_corrupt (ring_offset (w->ring, w->end), "there is no valid "
+  /* Also where there is a staged one that reaches behind it. */
+  if (w->visible < w->published)
+    return set_corrupt (ring_offset (w->ring, w->visible), "there is no valid "
                         "frame at position %" PRIu64 " (byte %" PRIu64 "), "
                         "though the producer published up to %" PRIu64,
-                        w->end, ring_offset (w->ring, w->end), w->published);
+                        w->visible, ring_offset (w->ring, w->visible),
+                        w->published);
   w->late = late && s.frame.flags & F2_PUBLISHED && !(p->flags & F2_CLEAN);
   if (w->late)
     return set_corrupt (ring_offset (w->ring, w->end), "the frame at position"

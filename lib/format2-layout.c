@@ -207,6 +207,12 @@ f2_decode_frame (const unsigned char *p, const struct ring *ring,
 }
 
 bool
+f2_continues (const struct f2_frame *f, uint32_t chain)
+{
+  return f->chain == chain;
+}
+
+bool
 f2_area_is_valid (const unsigned char *p, const struct ring *ring,
                   const struct f2_frame *f)
 {

@@ -214,82 +214,6 @@ claim (blkring_producer *p)
   return 0;
 }
 
-/* The copy of our record that counts must be durable before the other one
- * is written: else a crash can tear both. */
-static int
-flush_record (blkring_producer *p)
-{
-  struct producer_state *s = p->format_state;
-  struct f2_record before;
-  int tries;
-
-  for (tries = 0; tries < ATTACH_TRIES; ++tries) {
-    before = *mine (s);
-    if (handle_flush (&p->h) == -1 ||
-        f2_read_records (&p->h.ring, &s->records) == -1)
-      return -1;
-    if (f2_same_write (mine (s), &before))
-      return 0;
-  }
-  return set_error (EBUSY, "the producer writes its record again and again: "
-                    "try later");
-}
-
-/* The owner of whom 'before' was the last record has written another one
- * over a copy of our claim.  Then that is what the ring is, and goes on as if
- * we had read it; only its epoch is over.  The next claim is first written to
- * the other copy, so that a crash cannot take it. */
-static bool
-take_what_came (struct f2_records *rs, const struct ring *ring,
-                const struct f2_record *before)
-{
-  struct f2_record *r = &rs->record[F2_PRODUCER], came;
-  const unsigned copy = !rs->copy[F2_PRODUCER];
-
-  if (!f2_decode_record (rs->buffer + (2 * F2_PRODUCER + copy) * F2_SLOT,
-                         ring->uuid, F2_PRODUCER, &came) ||
-      came.epoch != before->epoch || came.sequence <= before->sequence)
-    return false;
-  came.epoch = r->epoch;
-  came.overwritten = false;
-  *r = came;
-  rs->copy[F2_PRODUCER] = copy;
-  return true;
-}
-
-/* Replace an owner that may be alive: it must see the new epoch before
- * anything of the ring is decided.  What it writes until then counts. */
-static int
-take_over (blkring_producer *p)
-{
-  struct producer_state *s = p->format_state;
-  struct handle *h = &p->h;
-  struct f2_record before, claimed;
-  int tries;
-
-  if (flush_record (p) == -1)
-    return -1;
-  before = *mine (s);
-  for (tries = 0; tries < ATTACH_TRIES; ++tries) {
-    if (f2_claim (h, &s->records, F2_PRODUCER) == -1)
-      return -1;
-    claimed = *mine (s);
-    if (h->clock.sleep (h->clock.opaque, 2 * h->poll_interval) == -1)
-      return set_errno_error (errno, "interrupted while taking over");
-    if (f2_read_records (&h->ring, &s->records) == -1 ||
-        f2_check_mine (h, &s->records, F2_PRODUCER, &claimed) == -1)
-      return -1;
-    if (!take_what_came (&s->records, &h->ring, &before))
-      return 0;
-    before.sequence = mine (s)->sequence;
-    /* It must be durable before the other copy is written. */
-    if (handle_flush (h) == -1)
-      return -1;
-  }
-  return set_error (EBUSY, "the producer writes its record again and again: "
-                    "try later");
-}
-
 /* Everything before the claim.  1; 0 when somebody else was here meanwhile,
  * and what was found counts no more; -1.  '*replaces': an owner that may be
  * alive. */
@@ -309,7 +233,7 @@ prepare (blkring_producer *p, bool *replaces)
     return -1;
   *replaces = *replaces || !gone;
   clean = mine (s)->flags & F2_CLEAN;
-  if (*replaces && take_over (p) == -1)
+  if (*replaces && f2_take_over (&p->h, &s->records, F2_PRODUCER) == -1)
     return -1;
   before = *mine (s);
   if (recover (p, !clean) == -1)

@@ -21,6 +21,8 @@
 #define FIRST_RECORD_SLOT 2
 /* A read can race with a write: look again before it is corruption. */
 #define READ_TRIES 4
+/* The owner may write while it is flushed. */
+#define FLUSH_TRIES 4
 
 uint64_t
 f2_record_offset (unsigned kind, unsigned copy)
@@ -312,6 +314,23 @@ f2_check_owner (const struct ring *ring, const struct f2_record *r,
   f2_describe_owner (r, owner, sizeof owner);
   return set_error (EBUSY, "another %s owns the ring, or died on another "
                     "host (takeover replaces it): %s", who, owner);
+}
+
+int
+f2_flush_record (struct handle *h, struct f2_records *rs, unsigned kind)
+{
+  struct f2_record before;
+  int tries;
+
+  for (tries = 0; tries < FLUSH_TRIES; ++tries) {
+    before = rs->record[kind];
+    if (handle_flush (h) == -1 || f2_read_records (&h->ring, rs) == -1)
+      return -1;
+    if (f2_same_write (&rs->record[kind], &before))
+      return 0;
+  }
+  return set_error (EBUSY, "the owner writes its record again and again: try "
+                    "later");
 }
 
 int

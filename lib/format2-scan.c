@@ -67,7 +67,7 @@ f2_scan_next (struct f2_scan *s)
   if (load (s, s->ring->block_size) == -1)
     return -1;
   if (!f2_decode_frame (s->buffer + (s->at - s->start), s->ring, s->at,
-                        &s->frame) || s->frame.chain != s->chain)
+                        &s->frame) || !f2_continues (&s->frame, s->chain))
     return 0;
   size = f2_frame_size (s->ring, s->frame.length);
   if (size > s->limit - s->at)
@@ -77,7 +77,7 @@ f2_scan_next (struct f2_scan *s)
   s->bytes = s->buffer + (s->at - s->start);
   /* It may have been read anew: all of it is what counts. */
   if (!f2_decode_frame (s->bytes, s->ring, s->at, &s->frame) ||
-      s->frame.chain != s->chain ||
+      !f2_continues (&s->frame, s->chain) ||
       f2_frame_size (s->ring, s->frame.length) != size ||
       !f2_area_is_valid (s->bytes, s->ring, &s->frame))
     return 0;

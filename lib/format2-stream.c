@@ -113,7 +113,7 @@ f2_frame_in_window (blkring_consumer *c, uint64_t at, uint32_t chain,
   if (at < w->start || at >= w->end || w->end - at < *needed)
     return 0;
   p = w->data + (at - w->start);
-  if (!f2_decode_frame (p, ring, at, f) || f->chain != chain)
+  if (!f2_decode_frame (p, ring, at, f) || !f2_continues (f, chain))
     return 0;
   *needed = f2_frame_size (ring, f->length);
   if (w->end - at < *needed)
@@ -321,7 +321,9 @@ visible_frame (blkring_consumer *c, uint64_t at, uint32_t chain,
   if (s->published <= at)
     return valid ? 0 : check_tail (c, at, chain, f);
   r = read_visible (c, at, chain, f, &valid);
-  if (r == 0 && !valid)
+  /* A staged one that reaches behind 'published' is over one that ended
+   * there. */
+  if (r == 0)
     return corrupt_at (c, at, s->published);
   return r;
 }
@@ -332,7 +334,7 @@ visible_frame (blkring_consumer *c, uint64_t at, uint32_t chain,
 static bool
 follows (const struct f2_frame *f, const struct seen *seen)
 {
-  return f->position == seen->end && f->chain == seen->crc &&
+  return f->position == seen->end && f2_continues (f, seen->crc) &&
     (f->flags | seen->frame.flags) & F2_PUBLISHED;
 }
 

@@ -108,6 +108,8 @@ extern void f2_encode_frame (unsigned char *p, const unsigned char *uuid,
 /* Magic, CRC, position and bounds. */
 extern bool f2_decode_frame (const unsigned char *p, const struct ring *ring,
                              uint64_t position, struct f2_frame *f);
+/* It was written behind a frame with this chain value, and no other. */
+extern bool f2_continues (const struct f2_frame *f, uint32_t chain);
 /* The item area behind the header is what the header says. */
 extern bool f2_area_is_valid (const unsigned char *p, const struct ring *ring,
                               const struct f2_frame *f);
@@ -170,12 +172,21 @@ extern bool f2_owner_is_gone (const struct ring *ring,
  * owner's identity. */
 extern int f2_check_owner (const struct ring *ring, const struct f2_record *r,
                            const char *who, bool takeover);
+/* Let the copy that counts be durable, for the other one is to be written: a
+ * crash could tear both.  'rs' may have changed by that. */
+extern int f2_flush_record (struct handle *h, struct f2_records *rs,
+                            unsigned kind);
 /* Take the record.  Writes both copies. */
 extern int f2_claim (struct handle *h, struct f2_records *rs, unsigned kind);
 /* Is our record still as we wrote it last?  -1, EBUSY, and the handle is
  * poisoned, when somebody else has written it. */
 extern int f2_check_mine (struct handle *h, const struct f2_records *rs,
                           unsigned kind, const struct f2_record *written);
+
+/* format2-takeover.c: claim the record of an owner that may be alive, and
+ * wait until it must know.  What it wrote meanwhile is in 'rs'. */
+extern int f2_take_over (struct handle *h, struct f2_records *rs,
+                         unsigned kind);
 
 /* format2-scan.c: the walk over frames that recovery, check and info do. */
 struct f2_scan {

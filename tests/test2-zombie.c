@@ -232,6 +232,32 @@ late_frame_over_one_that_was_popped (void **state)
   stop_shared (&h);
 }
 
+/* It was never exposed, and reaches behind what the new owner's record says is
+ * there: so it is no end of the stream. */
+static void
+staged_late_frame_over_a_published_one (void **state)
+{
+  struct shared h = start_late ();
+  struct blkring_item item;
+
+  (void) state;
+  assert_ok (blkring_producer_advance (h.g.p, push (h.g.p, 'b', 1)));
+  push (h.f.p, 'z', 5000);
+  free_one (h.f.c);
+  now += 1000 * NS_PER_MS;
+  assert_fails (EBADMSG, blkring_consumer_pop (h.f.c, NULL, &item));
+  assert_int_equal (check (h.f.rd).corruptions, 1);
+  /* By a third owner's record it is not late any more. */
+  blkring_producer_free (h.g.p);
+  h.g.p = blkring_producer_attach (h.again, with_clock ());
+  assert_non_null (h.g.p);
+  assert_int_equal (check (h.f.rd).corruptions, 1);
+  assert_fails (EBADMSG, blkring_consumer_pop (h.f.c, NULL, &item));
+  put (h.g.p, 'c', 1);
+  assert_fails (EBADMSG, blkring_consumer_pop (h.f.c, NULL, &item));
+  stop_shared (&h);
+}
+
 /* The new owner has written over the first of three. */
 static void
 late_frames_behind_the_tail (void **state)
@@ -461,6 +487,7 @@ main (void)
     cmocka_unit_test (late_frame_at_the_tail),
     cmocka_unit_test (late_frame_over_one_that_was_acknowledged),
     cmocka_unit_test (late_frame_over_one_that_was_popped),
+    cmocka_unit_test (staged_late_frame_over_a_published_one),
     cmocka_unit_test (late_frames_behind_the_tail),
     cmocka_unit_test (late_frame_is_not_adopted),
     cmocka_unit_test (late_frame_over_what_a_dead_owner_wrote),

@@ -297,9 +297,9 @@ port_pread (void *opaque, void *buf, size_t count, uint64_t offset)
   if (port->disk->nr_pending > 0)
     remember_seen (port, count, offset);
   /* The records lie together, and are read so. */
-  if (port->disk->region && count > SECTOR &&
+  if (port->disk->looked && count > SECTOR &&
       port->disk->region (offset) == PRODUCER)
-    port->late_seen = port->disk->late_records;
+    port->disk->looked (port);
   return count;
 }
 
@@ -323,7 +323,7 @@ port_pwrite (void *opaque, const void *buf, size_t count, uint64_t offset,
     add_version (d, (offset + i) / SECTOR, from + i, port->replaced);
   port->last = d->region ? d->region (offset) : DATA;
   port->wrote = true;
-  d->late_records += port->replaced && port->last == PRODUCER;
+  d->late_records[port->last] += port->replaced;
   if (d->written)
     d->written (port);
   if (flags & BLKRING_WRITE_FUA) {

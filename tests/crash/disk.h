@@ -70,13 +70,15 @@ struct disk {
   uint64_t writes;
   bool tracked;              /* else everything is durable at once */
 
-  unsigned late_records;     /* writes to PRODUCER by one that was replaced */
+  unsigned late_records[REGIONS]; /* writes by one that was replaced */
 
   /* May be NULL.  Called before each request and before a FUA write becomes
    * durable: others may go first. */
   void (*yield) (struct port *port);
   /* May be NULL.  Called when there is something new to lose. */
   void (*written) (struct port *port);
+  /* May be NULL.  Called when the records were read. */
+  void (*looked) (struct port *port);
   /* May be NULL.  Told of each site as it is reached.  'port->wrote': there
    * was a write since the operation's last site. */
   void (*at_site) (struct port *port, const struct site *site);
@@ -93,8 +95,6 @@ struct port {
   blkring_device *device;
   bool dead;                 /* nothing gets through any more */
   bool replaced;             /* what it writes is late */
-  unsigned late_seen;        /* of the disk's late_records, when it read the
-                                records last */
   bool deferred;             /* something is to be flushed in the end */
   unsigned begun;            /* operations … */
   unsigned op;               /* … the one under way … */

@@ -8,6 +8,8 @@
  * to the last one that has another possibility, and that; so all are had in
  * the end, and nothing but the row has to be kept.  Of a run only the part
  * behind the choice that is new is examined.
+ *
+ * Where these are too many to have them all, each choice is left to chance.
  */
 
 #include <config.h>
@@ -18,7 +20,7 @@
 
 #include "explore.h"
 
-#define MAX_ALTERNATIVES (2 * (OPS + 2))
+#define MAX_ALTERNATIVES (OPS + ACTORS + 1)
 
 static unsigned
 choose (struct choices *c, unsigned of)
@@ -34,6 +36,27 @@ choose (struct choices *c, unsigned of)
     abort ();
   }
   return c->taken[c->at++];
+}
+
+/* By chance: seldom somebody else goes on, and those operations that are only
+ * in what asks for them come more often than the other ones. */
+static unsigned
+choose_at_random (struct explorer *e, const struct decision *d, unsigned n)
+{
+  unsigned weights[MAX_ALTERNATIVES], sum = 0, i;
+
+  for (i = d[0].what == CONTINUE; i < n; ++i) {
+    weights[i] = d[i].what == RESUME ||
+      (d[i].what == START && d[i].op >= OPS_BY_ITSELF) ? 4 : 1;
+    sum += weights[i];
+  }
+  if (d[0].what == CONTINUE)
+    sum += weights[0] = 7 * sum;
+  e->random += UINT64_C (0x9e3779b97f4a7c15);
+  sum = mix (e->random) % sum;
+  for (i = 0; sum >= weights[i]; ++i)
+    sum -= weights[i];
+  return i;
 }
 
 /* The choices of the next run; false when there is none. */
@@ -136,7 +159,7 @@ list_alternatives (struct explorer *e, const struct actor *current,
     /* To kill is no matter of turns. */
     if (is_restart (op) ? !preempt && a != current : a->busy || !preempt)
       continue;
-    if ((op < OP_TAKE_OVER || e->limits.takeover) &&
+    if ((op < OPS_BY_ITSELF || e->limits.also >> op & 1) &&
         !(e->limits.without >> op & 1) && op_is_possible (w, op))
       d[n++] = (struct decision) { START, a, op };
   }
@@ -160,7 +183,8 @@ decide (struct world *w, struct actor *current)
     n += list_alternatives (e, NULL, d);
   if (n == 0)
     return (struct decision) { END, NULL, 0 };
-  taken = n == 1 ? 0 : choose (&e->choices, n);
+  taken = n == 1 ? 0 : e->limits.at_random ? choose_at_random (e, d, n)
+    : choose (&e->choices, n);
   if (current && d[taken].what != CONTINUE && !is_restart (d[taken].op))
     e->preemptions_left--;
   if (d[taken].what == START) {
@@ -184,9 +208,7 @@ run (struct explorer *e)
   w->model = e->model;
   w->now = UINT64_C (1000000000);
   w->problem[0] = w->trail[0] = '\0';
-  w->owner = ACTOR_PRODUCER;
-  w->replacing = w->claimed = w->undone = false;
-  w->actors[ACTOR_PRODUCER].port.replaced = false;
+  world_reset (w);
   identity_uuid = 1;
   e->operations_left = e->limits.operations;
   e->preemptions_left = e->limits.preemptions;
@@ -221,7 +243,7 @@ explore (struct explorer *e)
   do
     run (e);
   while (!e->w.problem[0] && (e->limits.runs == 0 || e->runs < e->limits.runs)
-         && next_run (&e->choices));
+         && (e->limits.at_random || next_run (&e->choices)));
   if (!e->w.problem[0])
     return;
   start_describe (&e->start, text, sizeof text);
@@ -239,6 +261,7 @@ explorer_init (struct explorer *e, const struct start *s,
   memset (e, 0, sizeof *e);
   e->start = *s;
   e->limits = *limits;
+  e->random = mix (limits->seed + 1);
   world_init (w, size, s->flags, start_region (s));
   w->opaque = e;
   w->decide = decide;
@@ -254,6 +277,7 @@ explorer_init (struct explorer *e, const struct start *s,
   e->model = w->model;
   w->disk.tracked = true;
   w->disk.written = written;
+  w->disk.looked = note_look;
   judge_init (&e->j, &w->disk, nr_known);
   e->j.tears = s->format == 2;
 }

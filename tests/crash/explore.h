@@ -25,7 +25,11 @@ struct limits {
   unsigned preemptions;      /* how often somebody is stopped in the middle
                                 of an operation, for another to go on */
   uint64_t runs;             /* from one start; 0 = all */
-  bool takeover;             /* with the operations of a successor */
+  bool at_random;            /* which: else one after the other, so that the
+                                first ones all begin alike */
+  uint64_t seed;             /* … from this */
+  uint64_t also;             /* a bit for each operation from OPS_BY_ITSELF
+                                on that is in it */
   uint64_t without;          /* a bit for each operation that is left out */
   unsigned with;             /* 1 + an operation that each workload has; 0 =
                                 any */
@@ -40,6 +44,7 @@ struct explorer {
   uint64_t *hashes, hash;
   struct model model;
   struct choices choices;
+  uint64_t random;           /* limits.at_random */
   unsigned operations_left, preemptions_left;
   bool has_it;               /* limits.with */
   bool stopped;              /* in the middle of an operation, in this run */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause
  *
- * What a crash can leave, and whether that keeps the promise; see
- * judge.h.
+ * Does what a crash left keep the promise?  See judge.h.
  *
  * Of each image: check finds no damage; both sides attach, in either order;
  * the items are those that were exposed and not freed, each whole and in
@@ -19,17 +18,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "judge.h"
+#include "images.h"
 #include "owner.h"
 
-#define MAX_SECTORS 64       /* pending at once */
-#define MAX_VERSIONS 64      /* of a sector */
 #define POPS 64
 #define JUDGE 15             /* identity of those who attach afterwards */
-
-static void
-judge_image (struct judge *j, unsigned level, uint64_t hash,
-             const struct model *m);
 
 static void
 wrong (struct judge *j, const char *fmt, ...)
@@ -48,7 +41,7 @@ wrong (struct judge *j, const char *fmt, ...)
 static void
 failed (struct judge *j, const char *what)
 {
-  if (j->late && errno == EBADMSG)
+  if (j->may_tell && errno == EBADMSG)
     j->told = true;
   else
     wrong (j, "%s: %s", what, blkring_get_error ());
@@ -95,189 +88,6 @@ judge_free (struct judge *j)
 }
 
 /*---------------------------------------------------------------------*/
-/* The images of a crash.                                                */
-
-/* The versions of one sector: which is there? */
-struct place {
-  unsigned sector;
-  unsigned nr;
-  const struct version *versions[MAX_VERSIONS];
-  bool torn[MAX_VERSIONS];
-};
-
-struct places {
-  unsigned nr;
-  struct place place[MAX_SECTORS];
-  uint64_t images;           /* 0 = too many to count */
-};
-
-static void
-add_place_version (struct place *p, const struct version *v, bool torn)
-{
-  if (p->nr == MAX_VERSIONS)
-    abort ();
-  p->versions[p->nr] = v;
-  p->torn[p->nr++] = torn;
-}
-
-static bool
-is_record (const struct disk *d, const struct version *v)
-{
-  const enum region region = d->region (v->sector * SECTOR);
-
-  return region == PRODUCER || region == CONTROL || region == CONSUMER;
-}
-
-static void
-find_places (const struct disk *d, bool tears, struct places *ps)
-{
-  struct place *p;
-  unsigned i, k;
-
-  ps->nr = 0;
-  for (i = 0; i < d->nr_pending; ++i) {
-    for (k = 0; k < ps->nr; ++k)
-      if (ps->place[k].sector == d->pending[i].sector)
-        break;
-    p = &ps->place[k];
-    if (k == ps->nr) {
-      if (ps->nr++ == MAX_SECTORS)
-        abort ();
-      p->sector = d->pending[i].sector;
-      p->nr = 0;
-    }
-    add_place_version (p, &d->pending[i], false);
-    /* Torn, it takes the newest copy of its successor with it, and nobody can
-     * tell that from a write that the successor did not finish: see
-     * docs/format2.md. */
-    if (tears && is_record (d, &d->pending[i]) && !d->pending[i].late)
-      add_place_version (p, &d->pending[i], true);
-  }
-  ps->images = 1;
-  for (k = 0; k < ps->nr; ++k) {
-    ps->images *= ps->place[k].nr + 1;
-    if (ps->images > UINT32_MAX)
-      ps->images = ps->place[k].nr = UINT32_MAX;
-  }
-}
-
-static uint64_t
-next_random (struct judge *j)
-{
-  j->random += UINT64_C (0x9e3779b97f4a7c15);
-  return mix (j->random);
-}
-
-/* Of each sector the version there is; nr = what was durable. */
-static void
-choose (struct judge *j, const struct places *ps, uint64_t number, bool all,
-        unsigned *choice)
-{
-  unsigned k;
-
-  for (k = 0; k < ps->nr; ++k) {
-    if (!all)
-      number = next_random (j);
-    choice[k] = number % (ps->place[k].nr + 1);
-    number /= ps->place[k].nr + 1;
-  }
-}
-
-/* True the first time, mostly. */
-static bool
-is_new (struct judge *j, uint64_t hash, uint64_t model)
-{
-  const uint64_t key = mix (hash + model * UINT64_C (0x9e3779b97f4a7c15)) | 1;
-  uint64_t *slot = &j->known[(key >> 8) & (j->nr_known - 1)];
-
-  if (*slot == key) {
-    j->equal++;
-    return false;
-  }
-  *slot = key;
-  return true;
-}
-
-static uint64_t
-version_hash (const struct disk *d, const struct place *p, unsigned choice)
-{
-  if (choice == p->nr)
-    return d->hashes[p->sector];
-  if (p->torn[choice])
-    return mix (p->versions[choice]->hash + mix (d->hashes[p->sector]));
-  return p->versions[choice]->hash;
-}
-
-static void
-load (struct judge *j, unsigned level, const struct disk *d,
-      const struct places *ps, const unsigned *choice, uint64_t hash,
-      bool tracked)
-{
-  struct disk *to = &j->level[level].disk;
-  const struct version *v;
-  unsigned k, torn = level ? j->level[level - 1].torn : 0;
-  bool late_data = level && j->level[level - 1].late_data;
-  size_t n;
-
-  to->tracked = tracked;
-  disk_load (to, d->durable, d->hashes, hash);
-  for (k = 0; k < ps->nr; ++k) {
-    if (choice[k] == ps->place[k].nr)
-      continue;
-    v = ps->place[k].versions[choice[k]];
-    n = ps->place[k].torn[choice[k]] ? SECTOR / 2 : SECTOR;
-    torn += n != SECTOR;
-    late_data = late_data ||
-      (v->late && d->region (v->sector * SECTOR) == DATA);
-    memcpy (to->content + v->sector * SECTOR, v->bytes, n);
-    if (tracked) {
-      memcpy (to->durable + v->sector * SECTOR, v->bytes, n);
-      to->hashes[v->sector] = version_hash (d, &ps->place[k], choice[k]);
-    }
-  }
-  j->level[level].torn = torn;
-  j->level[level].late_data = late_data;
-}
-
-static uint64_t
-image_hash (const struct disk *d, const struct places *ps,
-            const unsigned *choice)
-{
-  uint64_t hash = d->hash;
-  unsigned k;
-
-  for (k = 0; k < ps->nr; ++k)
-    hash ^= d->hashes[ps->place[k].sector] ^
-      version_hash (d, &ps->place[k], choice[k]);
-  return hash;
-}
-
-static void
-crash (struct judge *j, unsigned level, const struct disk *d,
-       const struct model *m)
-{
-  const uint64_t model = model_hash (m);
-  unsigned choice[MAX_SECTORS];
-  struct places ps;
-  uint64_t i, n, hash;
-  bool all;
-
-  find_places (d, j->tears, &ps);
-  all = ps.images <= j->most;
-  n = all ? ps.images : j->most;
-  j->points++;
-  j->sampled += !all;
-  for (i = 0; i < n && !j->problem[0]; ++i) {
-    choose (j, &ps, i, all, choice);
-    hash = image_hash (d, &ps, choice);
-    if (!is_new (j, hash, model))
-      continue;
-    load (j, level, d, &ps, choice, hash, level == 0);
-    judge_image (j, level, hash, m);
-  }
-}
-
-/*---------------------------------------------------------------------*/
 /* One image.                                                            */
 
 struct findings {
@@ -296,6 +106,35 @@ add_finding (void *opaque, const struct blkring_finding *finding)
   snprintf (f->last, sizeof f->last, "%s", finding->message);
 }
 
+/* Has one that was replaced written over a copy of its successor's
+ * record? */
+static bool
+has_late_copy (const struct judge *j, unsigned level, unsigned side)
+{
+  struct owner o;
+
+  read_owner (j->level[level].disk.content, side, &o);
+  return o.valid[0] && o.valid[1] && o.epoch[0] != o.epoch[1] &&
+    o.sequence[o.counts] > 1;
+}
+
+/* And the power failed while that one wrote the other copy: then its epoch
+ * is over, and nobody can tell. */
+static bool
+is_only_late (const struct judge *j, unsigned level, const struct model *m)
+{
+  struct owner o;
+  unsigned side;
+
+  for (side = 0; side < SIDES_OF_RING; ++side) {
+    read_owner (j->level[level].disk.content, side, &o);
+    if (m->late & LATE (side) && o.valid[0] + o.valid[1] == 1 &&
+        o.epoch[o.counts] < m->epoch[side])
+      return true;
+  }
+  return false;
+}
+
 /* Of a ring that is being made anew nobody can tell. */
 static void
 look_at_owners (struct judge *j, unsigned level, const struct model *m)
@@ -305,8 +144,8 @@ look_at_owners (struct judge *j, unsigned level, const struct model *m)
 
   if (m->shape.format == 1 || m->one_super)
     return;
-  for (side = 0; side < 2; ++side) {
-    if (side == 0 && m->late)
+  for (side = 0; side < SIDES_OF_RING; ++side) {
+    if (m->late & LATE (side))
       continue;
     read_owner (j->level[level].disk.content, side, &o);
     if (m->clean[side] && !o.clean)
@@ -326,6 +165,8 @@ look_at (struct judge *j, unsigned level, const struct model *m)
     .flags = BLKRING_INSPECT_POINTERS,
   };
   blkring_device *device = j->level[level].producer.device;
+  const bool late_copy = m->late & LATE (OF_CONSUMER) &&
+    has_late_copy (j, level, OF_CONSUMER);
   struct findings f = { 0, "" };
   static struct blkring_info info;
   int r;
@@ -335,9 +176,12 @@ look_at (struct judge *j, unsigned level, const struct model *m)
     return false;
   if (r == -1)
     failed (j, "check");
-  else if (f.nr > m->one_super + j->level[level].torn) {
+  else if (late_copy && f.nr == 0)
+    wrong (j, "check does not find what a consumer that had been replaced "
+           "wrote");
+  else if (f.nr > m->one_super + j->level[level].torn + late_copy) {
     /* What it says of damage need not go on to be true of the rest. */
-    if (!m->late)
+    if (!j->may_tell)
       wrong (j, "check finds: %s", f.last);
   }
   else if (blkring_inspect (device, &pointers, &info) == -1)
@@ -412,7 +256,9 @@ settle (struct model *m, const struct match *match)
     m->states |= STATE (BLKRING_RUNNING);
   for (i = 0; i < m->firsts.nr; ++i) {
     first = m->firsts.at[i];
-    if (match->old[i] && bounds_have (&m->ends, first + match->nr)) {
+    if (match->old[i] &&
+        (bounds_have (&m->ends, first + match->nr) ||
+         (match->nr == 0 && bounds_min (&m->ends) < first))) {
       bounds_set (&m->ends, first + match->nr);
       bounds_set (&m->firsts, first);
       m->no_ring = m->new_ring = false;
@@ -427,19 +273,21 @@ settle (struct model *m, const struct match *match)
   return true;
 }
 
-/* The last frame of all is not there, and part of a late one is over it.  It
- * looks like one that was never finished: see docs/format2.md, "Damage". */
+/* The last frame of all is not there, and part of a late one may be over it.
+ * It looks like one that was never finished, where no record tells of it: see
+ * docs/format2.md, "Damage". */
 static bool
-is_last_frame (const struct judge *j, unsigned level, const struct model *m,
+is_last_frame (const struct judge *j, const struct model *m,
                const struct match *match)
 {
   const unsigned end = bounds_min (&m->ends);
   unsigned i, number;
 
-  for (i = 0; j->level[level].late_data && i < m->firsts.nr; ++i) {
+  for (i = 0; m->late_data && i < m->firsts.nr; ++i) {
     number = m->firsts.at[i] + match->nr;
-    if (match->old[i] && number < end && model_get (m, number)->frame ==
-        model_get (m, end - 1)->frame)
+    if (match->old[i] && number < end &&
+        number >= model_last_frame (m, end) &&
+        model_get (m, number)->frame >= j->published)
       return true;
   }
   return false;
@@ -447,19 +295,19 @@ is_last_frame (const struct judge *j, unsigned level, const struct model *m,
 
 /* Other items are there.  Nobody may get to free one of those. */
 static void
-mismatch (struct judge *j, unsigned level, const struct model *m,
-          const struct match *match, blkring_consumer *c,
-          blkring_position end)
+mismatch (struct judge *j, const struct model *m, const struct match *match,
+          blkring_consumer *c, blkring_position end)
 {
   char firsts[100], ends[100];
 
-  if (is_last_frame (j, level, m, match)) {
+  if (j->cannot_tell || is_last_frame (j, m, match)) {
     j->last_lost++;
     j->told = true;
     return;
   }
 
-  if (m->late && match->nr > 0 && blkring_consumer_advance (c, end) == -1) {
+  if (m->late & LATE (OF_PRODUCER) && match->nr > 0 &&
+      blkring_consumer_advance (c, end) == -1) {
     failed (j, "the consumer cannot advance");
     return;
   }
@@ -581,7 +429,7 @@ crash_again (struct port *port)
   struct judge *j = port->opaque;
 
   if (!j->problem[0])
-    crash (j, 1, &j->level[0].disk, &j->level[0].model);
+    crash_images (j, 1, &j->level[0].disk, &j->level[0].model);
 }
 
 /* The power goes again, at any point while both attach.  What the ring
@@ -615,7 +463,27 @@ look_also (struct judge *j, const struct model *m)
   free (before);
 }
 
-static void
+static uint64_t
+published (const struct judge *j, unsigned level, const struct model *m)
+{
+  struct owner o;
+
+  if (m->shape.format == 1)
+    return 0;
+  read_owner (j->level[level].disk.content, OF_PRODUCER, &o);
+  return o.position;
+}
+
+/* Can it be that something is lost, or done anew, and that this is told? */
+static bool
+may_tell (const struct judge *j, unsigned level, const struct model *m)
+{
+  return m->late & LATE (OF_PRODUCER) ||
+    (m->late & LATE (OF_CONSUMER) &&
+     (m->went_back || has_late_copy (j, level, OF_CONSUMER)));
+}
+
+void
 judge_image (struct judge *j, unsigned level, uint64_t hash,
              const struct model *model)
 {
@@ -631,7 +499,9 @@ judge_image (struct judge *j, unsigned level, uint64_t hash,
   j->images++;
   j->again += level;
   d->tracked = false;
-  j->late = model->late;
+  j->published = published (j, level, model);
+  j->may_tell = may_tell (j, level, model);
+  j->cannot_tell = model->late && is_only_late (j, level, model);
   j->told = false;
   if (!look_at (j, level, model) || j->problem[0])
     return;
@@ -642,7 +512,7 @@ judge_image (struct judge *j, unsigned level, uint64_t hash,
     failed (j, "pop");
   *m = *model;
   if (goes_on (j) && !settle (m, &match))
-    mismatch (j, level, m, &match, pair.c, end);
+    mismatch (j, m, &match, pair.c, end);
   if (goes_on (j))
     free_all (j, pair.c, end, &match);
   if (goes_on (j))
@@ -651,6 +521,8 @@ judge_image (struct judge *j, unsigned level, uint64_t hash,
     work (j, pair.p, pair.c);
   discard (j, level, &pair);
   j->reported += j->told;
+  if (model->lost && goes_on (j))
+    wrong (j, "nobody tells that what was freed was not what was delivered");
   if (recovers && goes_on (j))
     recover (j, producer_first);
 }
@@ -680,7 +552,7 @@ judge_crash (struct judge *j, const struct disk *disk,
   unsigned me;
 
   begin (&me);
-  crash (j, 0, disk, model);
+  crash_images (j, 0, disk, model);
   end (me);
 }
 
@@ -693,7 +565,6 @@ judge_durable (struct judge *j, const struct disk *disk,
   begin (&me);
   j->level[0].disk.tracked = true;
   j->level[0].torn = 0;
-  j->level[0].late_data = false;
   disk_load (&j->level[0].disk, disk->durable, disk->hashes, disk->hash);
   judge_image (j, 0, disk->hash, model);
   end (me);

@@ -23,8 +23,10 @@ struct judge {
                                 random */
   bool tears;                /* a sector of a record may also be half new:
                                 format 2 relies on no write to be atomic */
-  bool late, told;           /* of the image at hand: something may be lost,
-                                and was told */
+  bool may_tell, told;       /* of the image at hand: something may be lost,
+                                and was told … */
+  bool cannot_tell;          /* … or nobody can */
+  uint64_t published;        /* by the record, before anybody attaches */
   unsigned recover_one_in;   /* crashes while recovering: of so many images
                                 one; 0 = none */
   /* May be NULL.  Called with each image of a first crash on level[0]'s
@@ -41,7 +43,6 @@ struct judge {
     struct port producer, consumer;
     struct model model;
     unsigned torn;           /* sectors that are half new */
-    bool late_data;          /* some of a late frame is there */
   } level[2];
 };
 

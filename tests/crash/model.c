@@ -117,6 +117,16 @@ model_space (const struct model *m, unsigned number)
     : m->planned_tail;
 }
 
+unsigned
+model_last_frame (const struct model *m, unsigned number)
+{
+  const uint64_t frame = model_get (m, number - 1)->frame;
+
+  while (number > 0 && model_get (m, number - 1)->frame == frame)
+    number--;
+  return number;
+}
+
 uint64_t
 model_position (const struct model *m, unsigned number)
 {
@@ -197,7 +207,8 @@ uint64_t
 model_hash (const struct model *m)
 {
   uint64_t hash = m->states | m->no_ring << 8 | m->new_ring << 9 |
-    m->one_super << 10 | m->late << 13 | m->clean[0] << 11 | m->clean[1] << 12;
+    m->one_super << 10 | m->clean[0] << 11 | m->clean[1] << 12 |
+    m->lost << 13 | m->went_back << 14 | m->late_data << 15 | m->late << 16;
   const unsigned first = bounds_min (&m->firsts);
   const struct item *item;
   unsigned i;

@@ -42,6 +42,10 @@ struct bounds {
   unsigned at[MODEL_BOUNDS]; /* ascending */
 };
 
+/* Of a ring. */
+enum { OF_PRODUCER, OF_CONSUMER, SIDES_OF_RING };
+#define LATE(side) (1u << (side))
+
 /* Bits of model.states. */
 #define STATE(s) (1u << (s))
 #define ANY_STATE 15u
@@ -59,11 +63,17 @@ struct model {
   unsigned states;           /* a STATE for each that the ring may be in */
   /* Format 2, of each side: its owner detached, or else has at least this
    * epoch in its record. */
-  bool clean[2];
-  uint64_t epoch[2];
+  bool clean[SIDES_OF_RING];
+  uint64_t epoch[SIDES_OF_RING];
   unsigned requests;         /* to suspend or resume, that were made */
-  bool late;                 /* a producer that was replaced has written: what
-                                it destroyed must be reported */
+  unsigned late;             /* a bit for each side of which one that was
+                                replaced has written: what it destroyed must
+                                be reported */
+  bool late_data;            /* … a frame, perhaps over the last one of all */
+  bool lost;                 /* something was destroyed so, and nobody told of
+                                it yet */
+  bool went_back;            /* consumer: an advance may be undone, after the
+                                producer has seen it */
   bool no_ring;              /* there may be none: one is being made */
   bool new_ring;             /* … or a new one … */
   bool one_super;            /* … of whose two superblocks one is missing */
@@ -84,6 +94,8 @@ extern void model_pushed (struct model *m);
 extern void model_drop (struct model *m, unsigned number);
 /* Where the space begins that the items from this number on need. */
 extern uint64_t model_space (const struct model *m, unsigned number);
+/* The first item of the frame that the last one of these is in. */
+extern unsigned model_last_frame (const struct model *m, unsigned number);
 /* Where the consumer stands that has freed so many. */
 extern uint64_t model_position (const struct model *m, unsigned number);
 

@@ -19,20 +19,23 @@ read_owner (const unsigned char *image, unsigned side, struct owner *o)
   const unsigned char *super = f2_has_magic (image) ? image
     : image + F2_SLOT;
   struct f2_record r[2];
-  unsigned copy, counts;
+  unsigned copy;
 
   memset (o, 0, sizeof *o);
   for (copy = 0; copy < 2; ++copy) {
     o->valid[copy] = f2_decode_record (image + f2_record_offset (kind, copy),
                                        super + UUID, kind, &r[copy]);
-    if (o->valid[copy])
-      o->epoch[copy] = r[copy].epoch;
+    if (!o->valid[copy])
+      continue;
+    o->epoch[copy] = r[copy].epoch;
+    o->sequence[copy] = r[copy].sequence;
   }
   if (!o->valid[0] && !o->valid[1])
     return;
-  counts = !o->valid[0] || (o->valid[1] &&
+  o->counts = !o->valid[0] || (o->valid[1] &&
                             (r[1].epoch > r[0].epoch ||
                              (r[1].epoch == r[0].epoch &&
                               r[1].sequence > r[0].sequence)));
-  o->clean = r[counts].flags & F2_CLEAN;
+  o->clean = r[o->counts].flags & F2_CLEAN;
+  o->position = r[o->counts].position;
 }

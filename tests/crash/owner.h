@@ -12,7 +12,10 @@
 struct owner {
   bool valid[2];             /* copies */
   uint64_t epoch[2];
-  bool clean;                /* of the copy that counts */
+  uint64_t sequence[2];
+  unsigned counts;           /* which of the two … */
+  bool clean;                /* … and what it says */
+  uint64_t position;
 };
 
 /* 'side': 0 = producer, 1 = consumer. */

@@ -98,7 +98,7 @@ list_decisions (struct random_run *r, struct actor *current,
   for (i = 0; i < ACTORS; ++i)
     if (w->actors[i].busy && &w->actors[i] != current)
       d[n++] = (struct decision) { RESUME, &w->actors[i], 0 };
-  for (op = 0; op < OP_TAKE_OVER; ++op) {
+  for (op = 0; op < OPS_BY_ITSELF; ++op) {
     a = world_actor (w, op);
     if (!op_is_possible (w, op) || (is_rare (op) && below (r, 4) > 0) ||
         (a->busy && op != OP_RESTART_PRODUCER && op != OP_RESTART_CONSUMER))

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "world.h"
+#include "operation.h"
 
 #define STACK_SIZE (512 << 10)
 #define ENOUGH_STEPS 1000000
@@ -47,40 +47,14 @@ void
 note_decision (struct world *w, const struct decision *d)
 {
   static const char *const names[ACTORS] = {
-    "producer goes on", "consumer goes on", "successor goes on"
+    "producer goes on", "consumer goes on", "successor goes on",
+    "third producer goes on", "new consumer goes on"
   };
 
   if (d->what == START)
     note (w, op_names[d->op]);
   else if (d->what == RESUME)
     note (w, names[d->actor->number]);
-}
-
-/* The states that these answer. */
-static unsigned
-before_answer (unsigned states)
-{
-  return (states & STATE (BLKRING_SUSPENDED)
-          ? STATE (BLKRING_SUSPEND_REQUESTED) : 0) |
-    (states & STATE (BLKRING_RUNNING) ? STATE (BLKRING_RESUME_REQUESTED) : 0);
-}
-
-/* What the one before it wrote into its record since the successor read that
- * is lost now, and nobody is told: see docs/format2.md.  No other loss is
- * let pass. */
-static void
-note_claim (struct actor *a)
-{
-  struct world *w = a->world;
-  unsigned i;
-
-  if (!w->claimed && a->port.late_seen != w->disk.late_records) {
-    w->undone = true;
-    for (i = 0; i < w->ends_before.nr; ++i)
-      bounds_add (&w->model.ends, w->ends_before.at[i]);
-    w->model.states |= w->states_before | before_answer (w->model.states);
-  }
-  w->claimed = true;
 }
 
 void
@@ -92,10 +66,12 @@ note_write (const struct port *port)
   struct world *w = a->world;
 
   note (w, regions[port->last]);
-  if (port->last == PRODUCER && a->number == ACTOR_SUCCESSOR)
+  if (port->last == PRODUCER || port->last == CONSUMER)
     note_claim (a);
   if (port->replaced)
-    w->model.late = true;
+    w->model.late |= LATE (actor_side (a));
+  if (port->replaced && port->last == DATA)
+    w->model.late_data = true;
 }
 
 /*---------------------------------------------------------------------*/
@@ -179,6 +155,7 @@ world_init (struct world *w, size_t size, unsigned flags,
   w->alone = true;
   for (i = 0; i < ACTORS; ++i)
     actor_init (w, i);
+  world_reset (w);
 }
 
 void
@@ -199,9 +176,30 @@ world_free (struct world *w)
 struct actor *
 world_actor (struct world *w, enum op op)
 {
-  return &w->actors[op >= OP_TAKE_OVER ? ACTOR_SUCCESSOR
-                    : op < OP_POP || op == OP_CREATE ? ACTOR_PRODUCER
+  return &w->actors[op >= OP_CONSUMER_TAKE_OVER ? ACTOR_HEIR
+                    : op >= OP_THIRD_TAKE_OVER ? ACTOR_THIRD
+                    : op >= OP_TAKE_OVER ? ACTOR_SUCCESSOR
+                    : op < OP_POP || op >= OP_CREATE ? ACTOR_PRODUCER
                     : ACTOR_CONSUMER];
+}
+
+unsigned
+actor_side (const struct actor *a)
+{
+  return a->number == ACTOR_CONSUMER || a->number == ACTOR_HEIR ? OF_CONSUMER
+    : OF_PRODUCER;
+}
+
+void
+world_reset (struct world *w)
+{
+  unsigned i;
+
+  memset (w->tenures, 0, sizeof w->tenures);
+  w->tenures[OF_PRODUCER].owner = ACTOR_PRODUCER;
+  w->tenures[OF_CONSUMER].owner = ACTOR_CONSUMER;
+  for (i = 0; i < ACTORS; ++i)
+    w->actors[i].port.replaced = false;
 }
 
 /* What it was doing fails, and it cannot tell anybody. */
@@ -219,7 +217,7 @@ actor_kill (struct actor *a)
   blkring_consumer_free (a->c);
   a->p = NULL;
   a->c = NULL;
-  a->attached = a->replaced = false;
+  a->attached = a->stopped = false;
   w->alone = alone;
   a->port.dead = false;
   a->port.deferred = false;

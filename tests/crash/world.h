@@ -22,14 +22,29 @@ enum op {
   OP_POP, OP_FREE, OP_TAKE, OP_SUSPEND, OP_RESUME,
   OP_ATTACH_CONSUMER, OP_DETACH_CONSUMER, OP_RESTART_CONSUMER,
   OP_CREATE,
-  /* Of a producer on another host, which takes over. */
+  /* From here on only in workloads that ask for them (limits.also). */
+  OP_APPEND_ALL,             /* the largest frame */
+  /* Of a producer on another host, which takes over, … */
   OP_TAKE_OVER, OP_NEW_PUSH, OP_NEW_ADVANCE, OP_NEW_APPEND, OP_NEW_LOOK,
+  OP_NEW_DETACH,
+  /* … of one that comes after that one … */
+  OP_THIRD_TAKE_OVER, OP_THIRD_APPEND,
+  /* … and of a consumer. */
+  OP_CONSUMER_TAKE_OVER, OP_NEW_POP, OP_NEW_FREE, OP_NEW_TAKE,
   OPS
 };
 extern const char *const op_names[OPS];
 
-#define ACTORS 3
-enum { ACTOR_PRODUCER, ACTOR_CONSUMER, ACTOR_SUCCESSOR };
+#define OPS_BY_ITSELF OP_APPEND_ALL
+#define BIT(op) (UINT64_C (1) << (op))
+#define ALL_OPS(from, to) ((BIT (to) << 1) - BIT (from))
+#define PRODUCER_TAKEOVER ALL_OPS (OP_TAKE_OVER, OP_NEW_LOOK)
+#define THIRD_PRODUCER (ALL_OPS (OP_NEW_DETACH, OP_THIRD_APPEND))
+#define CONSUMER_TAKEOVER ALL_OPS (OP_CONSUMER_TAKE_OVER, OP_NEW_TAKE)
+
+#define ACTORS 5
+enum { ACTOR_PRODUCER, ACTOR_CONSUMER, ACTOR_SUCCESSOR, ACTOR_THIRD,
+       ACTOR_HEIR /* the second consumer */ };
 #define MAX_POPPED 256
 
 struct world;
@@ -48,9 +63,23 @@ struct actor {
   bool busy;                 /* in the middle of 'op' */
   bool refused;              /* 'op' had no effect, as it may */
   bool attached;             /* or attaching */
-  bool replaced;             /* and knows it */
+  bool stopped;              /* it knows that it was replaced, or that
+                                something is wrong: its handle is of no use */
   ucontext_t context;
   void *stack;
+};
+
+/* Who may be one side, when others take over. */
+struct tenure {
+  unsigned owner;            /* the actor whose word counts */
+  unsigned taker;            /* who takes over, or has … */
+  unsigned takers;           /* … as one of so many */
+  unsigned claims;           /* it has written its record so often … */
+  bool undone;               /* … over what it had not seen: then the ring is
+                                perhaps what it was before the takeover */
+  unsigned late_seen;        /* records that came late, when it looked … */
+  struct bounds before;      /* … and ends, or firsts, at that time */
+  unsigned states_before;
 };
 
 /* What one actor does next. */
@@ -66,13 +95,7 @@ struct world {
   struct actor actors[ACTORS];
   uint64_t now;              /* ns */
   uint64_t tick;             /* ns that each operation takes */
-  unsigned owner;            /* the producer whose word counts */
-  bool replacing;            /* or replaced: the old one writes in vain */
-  bool claimed;              /* … for its successor has written … */
-  bool undone;               /* … over what it had not seen: then the ring is
-                                perhaps what it was before the takeover */
-  struct bounds ends_before;
-  unsigned states_before;
+  struct tenure tenures[SIDES_OF_RING];
   bool alone;                /* nobody stops anywhere: setup, end */
   char problem[1024];        /* what is wrong; "" = nothing */
   char trail[2048];          /* how it came to that, at least the last of
@@ -100,6 +123,10 @@ extern void world_end (struct world *w);
 /* One operation by itself. */
 extern void world_do (struct world *w, enum op op);
 extern struct actor *world_actor (struct world *w, enum op op);
+/* OF_PRODUCER or OF_CONSUMER. */
+extern unsigned actor_side (const struct actor *a);
+/* Nobody has replaced anybody. */
+extern void world_reset (struct world *w);
 extern void world_options (struct world *w,
                            struct blkring_attach_options *options);
 /* The actor's process is gone. */
@@ -109,6 +136,8 @@ extern void note (struct world *w, const char *text);
 extern void note_decision (struct world *w, const struct decision *d);
 /* Also of a write that comes too late. */
 extern void note_write (const struct port *port);
+/* And what it has read. */
+extern void note_look (struct port *port);
 /* Keeps the first one. */
 extern void problem (struct world *w, const char *fmt, ...)
   __attribute__ ((format (printf, 2, 3)));
