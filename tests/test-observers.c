@@ -325,6 +325,7 @@ observer_at_the_end_of_a_full_ring (void **state)
   next = pop_seed (o, NULL, 7 * t->unit, 0);
   next = pop_seed (o, &next, 7 * t->unit, 1);
   h.read_data = replace_one;
+  assert_ok (blkring_consumer_wait (o, &next, 0));
   pop_seed (o, &next, 7 * t->unit, 2);
   assert_true (h.reads > 0);
   blkring_consumer_free (o);
