@@ -168,6 +168,19 @@ popped (struct world *w)
   w->position = item.next;
 }
 
+/* The first of three in a frame. */
+static void
+popped_of_a_batch (struct world *w)
+{
+  struct blkring_item item;
+
+  both (w);
+  MUST (take (w));
+  MUST (store (w, small, BATCH, true));
+  MUST (blkring_consumer_pop (w->c, NULL, &item));
+  w->position = item.next;
+}
+
 static void
 suspend_requested (struct world *w)
 {
@@ -946,6 +959,8 @@ const struct operation operations[] = {
   { "pop of an observer", ON_CONSUMER, observer, run_pop },
   { "fold", ON_CONSUMER, both, run_fold },
   { "consumer's advance", ON_CONSUMER, popped, run_consumer_advance },
+  { "consumer's advance within a frame", ON_CONSUMER, popped_of_a_batch,
+    run_consumer_advance },
   { "suspend", ON_CONSUMER, both, run_suspend },
   { "suspend by an observer", ON_CONSUMER | NOT_SERVED, observer,
     run_suspend },
