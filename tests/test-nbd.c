@@ -406,7 +406,8 @@ static void
 debug_messages_go_to_stderr (void **state)
 {
   struct fixture *f = *state;
-  char name[160], text[200] = "";
+  static char text[65536];
+  char name[160];
   int fd, saved = dup (STDERR_FILENO);
 
   server_start (&f->server);
@@ -422,7 +423,8 @@ debug_messages_go_to_stderr (void **state)
   blkring_device_close (f->device);
   f->device = NULL;
   assert_return_code (pread (fd, text, sizeof text - 1, 0), errno);
-  assert_int_equal (strncmp (text, "libnbd: debug: ", 15), 0);
+  /* Before that libnbd writes them itself. */
+  assert_non_null (strstr (text, "libnbd: debug: nbd_aio_connect_uri: "));
   close (fd);
   close (saved);
 }
