@@ -176,9 +176,6 @@ is_remembered (const blkring_consumer *c, uint64_t position)
 {
   size_t low = 0, high = c->nr_ends, middle;
 
-  /* What was taken back is not there any more. */
-  if (position > c->popped)
-    return false;
   while (low < high) {
     middle = low + (high - low) / 2;
     if (c->ends[middle] < position)

@@ -288,8 +288,9 @@ set_size (int fd, const char *name, const struct blkring_open_options *o)
       write_blocks (fd, o->size) == -1) {
     set_errno_error (errno, "cannot write the %" PRIu64 " bytes of the file",
                      o->size);
+    /* The first error is the one to report. */
     if (ftruncate (fd, 0) == -1)
-      return -1;             /* the first error is the one to report */
+      errno = blkring_get_errno ();
     return -1;
   }
   sync_parent (name);

@@ -195,12 +195,15 @@ int
 device_flush_on (blkring_device *device, uint64_t connection)
 {
   struct blkring_part part = { .kind = BLKRING_PART_FLUSH };
+  int r;
 
   if (!device_submits (device))
     return device_flush (device);
-  if (device->ops.submit (device->opaque, &part, 1, connection) == -1)
-    return explain (device, &part, errno);
-  return 0;
+  /* As there, an interrupted one has not failed. */
+  do
+    r = device->ops.submit (device->opaque, &part, 1, connection);
+  while (r == -1 && errno == EINTR);
+  return r == -1 ? explain (device, &part, errno) : 0;
 }
 
 static int

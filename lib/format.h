@@ -111,6 +111,7 @@ struct format {
   /* Could a ring be made on such a device? */
   int (*create_check) (const struct blkring_geometry *geometry,
                        const struct blkring_create_options *options);
+  /* With options that create_check has passed. */
   int (*create) (blkring_device *device,
                  const struct blkring_create_options *options);
   /* Make that there is no ring of this format, durably. */

@@ -188,8 +188,6 @@ f1_create (blkring_device *device, const struct blkring_create_options *o)
   unsigned char *sector;
   int r;
 
-  if (f1_create_check (&device->geometry, o) == -1)
-    return -1;
   sector = device_buffer (device, s);
   if (sector == NULL)
     return -1;

@@ -131,7 +131,12 @@ write_record (blkring_producer *p, bool look)
       == -1)
     return poison (&p->h);
   s->written = *r;
-  return confirm (p) == -1 ? poison (&p->h) : 0;
+  if (confirm (p) == 0)
+    return 0;
+  /* The record is there, and what it exposes. */
+  if (errno == ENOTCONN)
+    set_in_doubt ();
+  return poison (&p->h);
 }
 
 /*---------------------------------------------------------------------*/

@@ -126,6 +126,7 @@ f2_frame_in_window (blkring_consumer *c, uint64_t at, uint32_t chain,
   return 1;
 }
 
+/* The window is empty. */
 static int
 read_frame (blkring_consumer *c, uint64_t at, uint32_t chain,
             struct f2_frame *f)
@@ -134,11 +135,9 @@ read_frame (blkring_consumer *c, uint64_t at, uint32_t chain,
   struct window *w = s->w;
   const uint64_t last_end = w->read_end;
   const uint64_t b = c->h.ring.block_size;
-  uint64_t needed, ahead;
+  uint64_t needed = b, ahead;
   int tries;
 
-  if (f2_frame_in_window (c, at, chain, f, &needed))
-    return 1;
   /* Once for the header, and once more for the whole. */
   for (tries = 0; tries < 2; ++tries) {
     ahead = w->next_read;

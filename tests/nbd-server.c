@@ -228,6 +228,9 @@ execute (struct nbd_server *s, const struct request *r, void *data,
     break;
   case CMD_FLUSH:
     s->flushes++;
+    a->error = s->flush_error;
+    if (a->error)
+      break;
     memcpy (s->durable, s->content, s->size);
     break;
   }

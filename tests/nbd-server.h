@@ -45,7 +45,8 @@ struct nbd_server {
   bool mute;                 /* a new connection is not answered */
   unsigned dribble;          /* ms between each 64 KiB of an answer */
   unsigned hold;             /* answer when so many requests are there */
-  uint32_t write_error;      /* of the protocol, for each write */
+  uint32_t write_error;      /* of the protocol, for each write … */
+  uint32_t flush_error;      /* … and each flush */
 
   unsigned connections;      /* ever */
   unsigned reads, writes, fua_writes, flushes;

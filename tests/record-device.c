@@ -110,10 +110,18 @@ static ssize_t
 record_pread (void *opaque, void *buf, size_t count, uint64_t offset)
 {
   struct record_device *rd = opaque;
+  void (*before) (struct record_device *);
   size_t done = 0;
   int error;
 
   pthread_mutex_lock (&rd->lock);
+  before = rd->before_read;
+  rd->before_read = NULL;
+  if (before) {
+    pthread_mutex_unlock (&rd->lock);
+    before (rd);
+    pthread_mutex_lock (&rd->lock);
+  }
   error = check_request (rd, buf, count, offset);
   if (error == 0)
     error = trouble (rd, RECORD_READ);

@@ -62,8 +62,10 @@ struct record_device {
                                 A smaller size: reads and writes end there */
   size_t short_count;        /* do at most so many bytes a request; 0 = all */
   bool interrupts;           /* each request fails with EINTR first */
-  /* Called once, behind the next flush, as if somebody else did it. */
+  /* Called once, behind the next flush, as if somebody else did it; or before
+   * the next read. */
   void (*behind_flush) (struct record_device *rd);
+  void (*before_read) (struct record_device *rd);
 
   unsigned char *content, *durable;
   size_t allocated;          /* bytes of each: the first size */

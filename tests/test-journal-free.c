@@ -459,6 +459,70 @@ sync_in_perform_frees_what_was_put_off (void **state)
 }
 
 static void
+sync_inside_fails (struct test_journal *t)
+{
+  t->in_perform = NULL;
+  record_device_fail (t->rd, RECORD_FLUSH, 0, EIO);
+  t->result = blkring_journal_sync (t->j, inside, -1);
+  t->error = errno;
+}
+
+/* Its caller hears of it, and so does everybody after that. */
+static void
+sync_in_perform_fails (void **state)
+{
+  struct test_journal *t = *state;
+  struct caller pusher = { .text = "d" };
+
+  inside = sit_in_b (t);
+  push (t, "c");
+  start_held (&pusher, t);
+  open_gate (t);
+  await_log (t, "a| b|");
+  await_sleep (t);
+  t->result = 0;
+  t->in_perform = sync_inside_fails;
+  move_clock (t, A_WHILE);
+  await_log (t, "a| b| c|");
+  release (&pusher);
+  assert_int_equal (t->result, -1);
+  assert_int_equal (t->error, EIO);
+  assert_fails (EIO, try_push (t, "e", 0));
+  assert_fails (EIO, blkring_journal_shutdown (t->j, 0));
+}
+
+/* An attempt fails, and then so does the freeing of what went well before. */
+static void
+fail_to_free (struct test_journal *t)
+{
+  t->in_perform = NULL;
+  record_device_fail (t->rd, RECORD_FLUSH, 0, EIO);
+}
+
+static void
+to_free_behind_a_failed_attempt_fails (void **state)
+{
+  struct test_journal *t = *state;
+  struct caller pusher = { .text = "d" };
+  blkring_journal_waiter c;
+
+  t->bad = "c";
+  sit_in_b (t);
+  c = push (t, "c");
+  start_held (&pusher, t);
+  open_gate (t);
+  await_log (t, "a| b|");
+  await_sleep (t);
+  t->in_perform = fail_to_free;
+  move_clock (t, A_WHILE);
+  await_log (t, "a| b| c!");
+  assert_fails (EIO, blkring_journal_sync (t->j, c, -1));
+  release (&pusher);
+  assert_fails (EIO, blkring_journal_shutdown (t->j, BLKRING_JOURNAL_DRAIN));
+  check_log (t, "a| b| c!");
+}
+
+static void
 to_free_what_was_put_off_fails (void **state)
 {
   struct test_journal *t = *state;
@@ -497,6 +561,8 @@ main (void)
     IN_BOTH (what_was_put_off_is_performed_again_after_a_crash),
     IN_BOTH (shutdown_frees_what_was_put_off),
     IN_BOTH (sync_in_perform_frees_what_was_put_off),
+    IN_BOTH (sync_in_perform_fails),
+    IN_BOTH (to_free_behind_a_failed_attempt_fails),
     IN_BOTH (to_free_what_was_put_off_fails),
   };
 

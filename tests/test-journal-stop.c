@@ -139,6 +139,42 @@ several_threads_can_shut_down_at_once (void **state)
   assert_ok (blkring_journal_shutdown (t->j, 0));
 }
 
+/* One thread is detaching when another comes. */
+static struct test_journal *detaching;
+static struct caller second;
+static atomic_bool second_is_done;
+
+static int
+call_shutdown_too (struct caller *c)
+{
+  const int r = call_shutdown (c);
+
+  second_is_done = true;
+  return r;
+}
+
+static void
+shut_down_too (struct record_device *rd)
+{
+  (void) rd;
+  start_blocked (&second, detaching, call_shutdown_too);
+  assert_false (second_is_done);
+}
+
+static void
+shutdown_waits_for_one_that_detaches (void **state)
+{
+  struct test_journal *t = *state;
+
+  begin (t);
+  sync_ok (t, push (t, "a"));
+  detaching = t;
+  t->rd->behind_flush = shut_down_too;
+  assert_ok (blkring_journal_shutdown (t->j, 0));
+  assert_null (t->rd->behind_flush);
+  assert_ok (join_caller (&second));
+}
+
 static void
 free_shuts_down (void **state)
 {
@@ -287,6 +323,7 @@ main (void)
     IN_TIGHT (shutdown_ends_a_blocked_push),
     IN_BOTH (shutdown_does_not_wait_for_a_retry),
     IN_BOTH (several_threads_can_shut_down_at_once),
+    ON_JOURNAL (shutdown_waits_for_one_that_detaches, "format 2", &roomy2),
     IN_BOTH (free_shuts_down),
     IN_BOTH (a_drain_performs_what_is_left),
     IN_TIGHT (a_drain_cancels_a_blocked_push),

@@ -20,11 +20,16 @@
 #define STEPS 12
 #define LARGEST 1500
 
-/* Each call takes 30 ms, so that the other side is looked at now and then. */
+/* Each call takes 30 ms, so that the other side is looked at now and then; or
+ * so long that it is looked at behind each write. */
+#define NOW_AND_THEN 30000000
+#define EACH_TIME 200000000
+static uint64_t call_takes = NOW_AND_THEN; /* ns */
+
 static uint64_t
 slow_now (void *opaque)
 {
-  return *(uint64_t *) opaque += 30000000;
+  return *(uint64_t *) opaque += call_takes;
 }
 
 static int
@@ -434,6 +439,30 @@ items_in_ring (struct session *s)
 }
 
 static int
+count_any (void *opaque, const struct blkring_item *item)
+{
+  (void) item;
+  ++*(unsigned *) opaque;
+  return 0;
+}
+
+/* Items that were not freed. */
+static unsigned
+items_left (struct session *s)
+{
+  const struct blkring_attach_options o = {
+    .flags = BLKRING_ATTACH_OBSERVER, .clock = &s->clock,
+  };
+  blkring_consumer *c = blkring_consumer_attach (s->theirs->device, &o);
+  unsigned n = 0;
+
+  assert_handle (c);
+  assert_ok (blkring_consumer_fold (c, NULL, count_any, &n));
+  blkring_consumer_free (c);
+  return n;
+}
+
+static int
 append_five (struct session *s)
 {
   unsigned i;
@@ -502,6 +531,95 @@ without_a_connection_the_error_tells_what_is_known (void **state)
   (void) state;
   each_cut (run_final);
   each_cut (run_final_again);
+  call_takes = EACH_TIME;
+  each_cut (run_final);
+  call_takes = NOW_AND_THEN;
+}
+
+/* The same of a consumer that frees one by one. */
+static bool
+run_final_advance (unsigned format, unsigned after, enum cut_where where,
+                   bool crash)
+{
+  struct blkring_item item;
+  struct session s;
+  unsigned freed = 0, gone;
+  bool was_cut;
+  int r = 0, err;
+
+  begin (&s, format);
+  assert_ok (attach_producer (&s, s.theirs));
+  assert_ok (append_five (&s));
+  assert_ok (attach_consumer (&s, s.mine));
+  plan (s.mine, after, where, crash);
+  s.mine->cut_is_final = true;
+  while (freed < s.pushed &&
+         (r = blkring_consumer_pop (s.c, NULL, &item)) == 0 &&
+         (r = blkring_consumer_advance (s.c, item.next)) == 0)
+    freed++;
+  err = errno;
+  was_cut = !s.mine->cut;
+  if (was_cut) {
+    assert_int_equal (r, -1);
+    assert_true (err == ENOTCONN || err == ECONNABORTED);
+    if (err == ECONNABORTED)
+      assert_message ("not known");
+    gone = s.pushed - items_left (&s);
+    assert_true (gone == freed || (gone == freed + 1 &&
+                                   err == ECONNABORTED));
+  }
+  else
+    assert_ok (r);
+  end (&s);
+  return was_cut;
+}
+
+static void
+without_a_connection_the_consumer_knows_what_is_freed (void **state)
+{
+  (void) state;
+  each_cut (run_final_advance);
+  call_takes = EACH_TIME;
+  each_cut (run_final_advance);
+  call_takes = NOW_AND_THEN;
+}
+
+/*---------------------------------------------------------------------*/
+/* One connection after the other.                                       */
+
+static void
+lose_the_next_one (void *opaque)
+{
+  struct cut_device *d = opaque;
+
+  d->cut = true;
+  d->cut_after = 0;
+}
+
+static void
+attach_does_not_try_for_ever (void **state)
+{
+  struct session s;
+  unsigned format;
+
+  (void) state;
+  for (format = 1; format <= 2; ++format) {
+    begin (&s, format);
+    s.mine->meanwhile = lose_the_next_one;
+    s.mine->opaque = s.mine;
+    plan (s.mine, 0, CUT_BEFORE, false);
+    assert_int_equal (attach_producer (&s, s.mine), -1);
+    assert_int_equal (errno, ENOTCONN);
+    assert_message ("again and again");
+    assert_int_equal (attach_consumer (&s, s.mine), -1);
+    assert_int_equal (errno, ENOTCONN);
+    assert_in_range (s.mine->connection, 10, 200);
+    s.mine->meanwhile = NULL;
+    s.mine->cut = false;
+    assert_ok (attach_producer (&s, s.mine));
+    assert_ok (append_batch (&s, 1, true));
+    end (&s);
+  }
 }
 
 /*---------------------------------------------------------------------*/
@@ -765,6 +883,8 @@ main (void)
     cmocka_unit_test (requests_to_suspend_arrive_once),
     cmocka_unit_test (acknowledgements_arrive_once),
     cmocka_unit_test (without_a_connection_the_error_tells_what_is_known),
+    cmocka_unit_test (without_a_connection_the_consumer_knows_what_is_freed),
+    cmocka_unit_test (attach_does_not_try_for_ever),
     cmocka_unit_test (another_producer_that_came_meanwhile_is_left_alone),
     cmocka_unit_test (another_producer_at_the_same_position_is_noticed),
     cmocka_unit_test (another_consumer_that_came_meanwhile_is_left_alone),

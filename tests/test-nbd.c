@@ -8,7 +8,10 @@
 
 #include <config.h>
 
+#include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
+#include <unistd.h>
 
 #include "nbd-fixture.h"
 
@@ -160,6 +163,29 @@ a_flush_follows_the_write_elsewhere (void **state)
   blkring_producer_free (p);
 }
 
+/* It has failed then, whatever the write's answer was. */
+static void
+a_flush_behind_the_write_fails (void **state)
+{
+  struct fixture *f = *state;
+  blkring_producer *p;
+
+  f->server.flags = SERVER_FLUSH;
+  start (f, &patient);
+  attach_producer (f, &p);
+  server_lock (&f->server);
+  f->server.flush_error = EIO;
+  server_unlock (&f->server);
+  assert_fails (EIO, append_seed (p, 10, 2, NULL));
+  assert_message ("says the server");
+  server_lock (&f->server);
+  f->server.flush_error = 0;
+  server_unlock (&f->server);
+  assert_fails (EIO, append_seed (p, 10, 3, NULL));
+  assert_message ("attached again");
+  blkring_producer_free (p);
+}
+
 static void
 a_server_with_fua_alone_is_used (void **state)
 {
@@ -300,6 +326,55 @@ threads_have_requests_in_flight_at_once (void **state)
 
 /*---------------------------------------------------------------------*/
 
+/* Larger than the socket takes at once, while another thread waits for it to
+ * be readable: that one has to write, too. */
+static void *
+write_in_thread (void *arg)
+{
+  struct reader *r = arg;
+  const size_t size = 24 * MIB;
+  unsigned char *bytes = malloc (size);
+
+  memset (bytes, 'w', size);
+  r->result = blkring_device_write (r->f->device, bytes, size, MIB);
+  free (bytes);
+  return NULL;
+}
+
+static void
+a_thread_that_polls_writes_for_another (void **state)
+{
+  struct fixture *f = *state;
+  struct reader readers[2] = { { f, 0, -3 }, { f, 0, -3 } };
+  pthread_t threads[2];
+
+  f->server.size = 32 * MIB;
+  start (f, &patient);
+  fill_payload (f->server.content, 512, 0);
+  f->server.hold = 2;
+  assert_int_equal (pthread_create (&threads[0], NULL, read_in_thread,
+                                    &readers[0]), 0);
+  /* It waits for the answer when the server has it. */
+  for (;;) {
+    server_lock (&f->server);
+    if (f->server.reads > 0)
+      break;
+    server_unlock (&f->server);
+    sched_yield ();
+  }
+  server_unlock (&f->server);
+  assert_int_equal (pthread_create (&threads[1], NULL, write_in_thread,
+                                    &readers[1]), 0);
+  pthread_join (threads[0], NULL);
+  pthread_join (threads[1], NULL);
+  f->server.hold = 0;
+  assert_int_equal (readers[0].result, 0);
+  assert_int_equal (readers[1].result, 0);
+  assert_int_equal (f->server.connections, 1);
+  assert_int_equal (f->server.content[MIB], 'w');
+  assert_int_equal (f->server.content[25 * MIB - 1], 'w');
+}
+
 static void
 log_gets_warnings_and_debug_messages (void **state)
 {
@@ -326,6 +401,34 @@ log_gets_warnings_and_debug_messages (void **state)
   assert_true (log.debug > before);
 }
 
+/* Without a log they are for whoever has asked for them. */
+static void
+debug_messages_go_to_stderr (void **state)
+{
+  struct fixture *f = *state;
+  static char text[65536];
+  char name[160];
+  int fd, saved = dup (STDERR_FILENO);
+
+  server_start (&f->server);
+  snprintf (name, sizeof name, "%s/stderr", f->dir);
+  fd = open (name, O_RDWR | O_CREAT | O_APPEND, 0600);
+  assert_return_code (fd, errno);
+  setenv ("LIBNBD_DEBUG", "1", 1);
+  dup2 (fd, STDERR_FILENO);
+  f->device = blkring_device_open (f->server.uri, &patient);
+  dup2 (saved, STDERR_FILENO);
+  unsetenv ("LIBNBD_DEBUG");
+  assert_handle (f->device);
+  blkring_device_close (f->device);
+  f->device = NULL;
+  assert_return_code (pread (fd, text, sizeof text - 1, 0), errno);
+  /* Before that libnbd writes them itself. */
+  assert_non_null (strstr (text, "libnbd: debug: nbd_aio_connect_uri: "));
+  close (fd);
+  close (saved);
+}
+
 int
 main (void)
 {
@@ -336,12 +439,15 @@ main (void)
     cmocka_unit_test (other_names_are_files),
     ON_A_SERVER (fua_is_used_where_the_server_has_it),
     ON_A_SERVER (a_flush_follows_the_write_elsewhere),
+    ON_A_SERVER (a_flush_behind_the_write_fails),
     ON_A_SERVER (a_server_with_fua_alone_is_used),
     ON_A_SERVER (a_server_with_neither_is_for_durability_none),
     ON_A_SERVER (a_read_only_server_can_be_looked_at),
     ON_A_SERVER (parts_of_a_request_fly_together),
     ON_A_SERVER (threads_have_requests_in_flight_at_once),
+    ON_A_SERVER (a_thread_that_polls_writes_for_another),
     ON_A_SERVER (log_gets_warnings_and_debug_messages),
+    ON_A_SERVER (debug_messages_go_to_stderr),
   };
 
   return cmocka_run_group_tests (tests, NULL, NULL);

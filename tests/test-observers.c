@@ -260,6 +260,78 @@ observer_never_gets_what_was_overwritten_meanwhile (void **state)
   blkring_device_close (device);
 }
 
+/* The same, whenever it reads. */
+static void
+replace_again (struct hooked *h)
+{
+  const unsigned n = large_items (h->t);
+  unsigned i;
+
+  for (i = 0; i < n; ++i)
+    take (h->t, LARGE, i);
+  for (i = 0; i < n; ++i)
+    assert_ok (append_seed (h->t->p, LARGE, i, NULL));
+}
+
+static void
+observer_gives_up_behind_a_faster_consumer (void **state)
+{
+  struct test_ring *t = *state;
+  struct hooked h = { .t = t };
+  blkring_device *device = open_hooked (&h);
+  struct blkring_item item;
+  blkring_consumer *o;
+  unsigned i;
+
+  attach_all (t, &fast);
+  for (i = 0; i < large_items (t); ++i)
+    assert_ok (append_seed (t->p, LARGE, i, NULL));
+  o = attach_consumer (t, device, &observer);
+  assert_handle (o);
+  h.read_data = replace_again;
+  assert_fails (EAGAIN, blkring_consumer_pop (o, NULL, &item));
+  assert_message ("faster than this observer");
+  h.read_data = NULL;
+  pop_seed (o, NULL, LARGE, 0);
+  blkring_consumer_free (o);
+  blkring_device_close (device);
+}
+
+/* Just before it reads the end, the consumer frees an item, and the producer
+ * appends one in its place. */
+static void
+replace_one (struct hooked *h)
+{
+  if (h->reads > 1)
+    return;
+  take (h->t, 7 * h->t->unit, 0);
+  assert_ok (append_seed (h->t->p, 7 * h->t->unit, 2, NULL));
+}
+
+static void
+observer_at_the_end_of_a_full_ring (void **state)
+{
+  struct test_ring *t = *state;
+  struct hooked h = { .t = t };
+  blkring_device *device = open_hooked (&h);
+  blkring_position next;
+  blkring_consumer *o;
+
+  attach_all (t, NULL);
+  assert_ok (append_seed (t->p, 7 * t->unit, 0, NULL));
+  assert_ok (append_seed (t->p, 7 * t->unit, 1, NULL));
+  o = attach_consumer (t, device, &observer);
+  assert_handle (o);
+  next = pop_seed (o, NULL, 7 * t->unit, 0);
+  next = pop_seed (o, &next, 7 * t->unit, 1);
+  h.read_data = replace_one;
+  assert_ok (blkring_consumer_wait (o, &next, 0));
+  pop_seed (o, &next, 7 * t->unit, 2);
+  assert_true (h.reads > 0);
+  blkring_consumer_free (o);
+  blkring_device_close (device);
+}
+
 int
 main (void)
 {
@@ -269,6 +341,12 @@ main (void)
     IN_MEMORY (observer_asks_where_it_cannot_harm_the_consumer),
     IN_FILE (observer_suspends_beside_a_running_consumer),
     IN_MEMORY (observer_never_gets_what_was_overwritten_meanwhile),
+    IN_MEMORY (observer_gives_up_behind_a_faster_consumer),
+    /* Format 1 says where the end is, and is not read behind it. */
+    ON_KIND (observer_at_the_end_of_a_full_ring, "format 2, memory",
+             &memory2_512),
+    ON_KIND (observer_at_the_end_of_a_full_ring,
+             "format 2, memory, two consumers", &memory2_two),
   };
 
   return cmocka_run_group_tests_name ("observers", tests, NULL, NULL);

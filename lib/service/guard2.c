@@ -111,7 +111,7 @@ check_content (struct request *rq, struct unit *u, unsigned slot)
   return guard2_check_record (rq, u);
 }
 
-/* The part of the request in a slot.  1: it changes the record; 0; -1. */
+/* The part of the request in a slot, of which it has one.  0; -1. */
 static int
 check_slot (struct request *rq, unsigned slot)
 {
@@ -123,8 +123,6 @@ check_slot (struct request *rq, unsigned slot)
   struct unit *u = &rq->units[rq->nr_units];
   unsigned char *content;
 
-  if (from >= to)
-    return 0;
   if (rq->kind == REQUEST_TRIM)
     return refuse (rq, EINVAL, "the ring's records cannot be trimmed");
   content = device_buffer (s->device, F2_SLOT);

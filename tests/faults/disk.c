@@ -19,6 +19,8 @@ disk_clear (struct disk *d, unsigned flags)
   memset (d->durable, 0, sizeof d->durable);
   memset (d->dirty, 0, sizeof d->dirty);
   d->flags = flags;
+  d->submits = false;
+  d->alignment = 1;
   d->short_count = 0;
   d->interrupts = d->interrupted = false;
   disk_disarm (d);
@@ -30,7 +32,7 @@ disk_arm (struct disk *d, unsigned at, int error, enum effect effect)
   d->at = at;
   d->error = error;
   d->effect = effect;
-  d->fired = false;
+  d->fired = d->beside = false;
   memset (d->count, 0, sizeof d->count);
 }
 
@@ -130,6 +132,7 @@ disk_geometry (void *opaque, struct blkring_geometry *g)
 
   g->size = DISK_SIZE;
   g->sector_size = SECTOR;
+  g->memory_alignment = d->alignment;
   g->flags = d->flags;
   return 0;
 }
@@ -181,15 +184,63 @@ disk_flush (void *opaque)
   return answer (d, error, 0);
 }
 
+static int
+do_part (struct disk *d, struct blkring_part *part)
+{
+  switch (part->kind) {
+  case BLKRING_PART_READ:
+    return disk_pread (d, part->buf, part->count, part->offset);
+  case BLKRING_PART_WRITE:
+    return disk_pwrite (d, part->buf, part->count, part->offset, part->flags);
+  default:
+    return disk_flush (d);
+  }
+}
+
+/* Each part is a request, whatever becomes of the others; and all of it is
+ * done.  A signal comes before them. */
+static int
+disk_submit (void *opaque, struct blkring_part *parts, size_t nr,
+             uint64_t connection)
+{
+  struct disk *d = opaque;
+  const bool interrupts = d->interrupts;
+  const size_t short_count = d->short_count;
+  const bool before = d->fired;
+  bool writes = false;
+  int error = 0;
+  size_t i;
+
+  (void) connection;
+  if (interrupts && (d->interrupted = !d->interrupted)) {
+    errno = EINTR;
+    return -1;
+  }
+  d->interrupts = false;
+  d->short_count = 0;
+  for (i = 0; i < nr; ++i) {
+    parts[i].error = do_part (d, &parts[i]) == -1 ? errno : 0;
+    error = error ? error : parts[i].error;
+    writes = writes || parts[i].kind == BLKRING_PART_WRITE;
+  }
+  if (d->fired && !before)
+    d->beside = writes && d->fired_kind == A_READ;
+  d->interrupts = interrupts;
+  d->short_count = short_count;
+  errno = error;
+  return error ? -1 : 0;
+}
+
 blkring_device *
 disk_open (struct disk *d)
 {
-  static const struct blkring_device_ops ops = {
+  struct blkring_device_ops ops = {
     .struct_size = sizeof ops,
     .geometry = disk_geometry,
     .pread = disk_pread,
     .pwrite = disk_pwrite,
     .flush = disk_flush,
+    .submit = d->submits ? disk_submit : NULL,
   };
 
   return blkring_device_new (&ops, d);

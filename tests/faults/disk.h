@@ -30,6 +30,8 @@ enum effect { NO_EFFECT, PART_EFFECT, ALL_EFFECT, EFFECTS };
 
 struct disk {
   unsigned flags;            /* BLKRING_DEVICE_* */
+  bool submits;              /* requests come together, in a submit … */
+  uint32_t alignment;        /* … and want buffers so aligned */
   size_t short_count;        /* do at most so many bytes a request; 0 = all */
   bool interrupts;           /* each request fails with EINTR first */
 
@@ -37,7 +39,8 @@ struct disk {
   int error;                 /* … with this errno … */
   enum effect effect;        /* … after this much of it */
   bool fired;                /* it did … */
-  enum request fired_kind;      /* … and was this */
+  enum request fired_kind;   /* … and was this … */
+  bool beside;               /* … a read that came together with writes */
   unsigned count[KINDS];     /* since disk_arm */
 
   unsigned char content[DISK_SIZE], durable[DISK_SIZE];

@@ -16,9 +16,11 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -39,6 +41,7 @@ static unsigned calls, fails_at = UINT_MAX;
 static int error;
 static bool failed, interrupts, interrupted;
 static size_t short_count;   /* 0 = all */
+static bool no_dsync;        /* the file system does not know RWF_DSYNC */
 
 extern ssize_t __real_pread (int fd, void *buf, size_t n, off_t offset);
 extern ssize_t __real_pwrite (int fd, const void *buf, size_t n,
@@ -49,6 +52,9 @@ extern int __real_fdatasync (int fd);
 extern int __real_fsync (int fd);
 extern int __real_fstat (int fd, struct stat *st);
 extern int __real_ftruncate (int fd, off_t size);
+extern int __real_inotify_init1 (int flags);
+extern int __real_inotify_add_watch (int fd, const char *name,
+                                     uint32_t mask);
 extern ssize_t __wrap_pread (int fd, void *buf, size_t n, off_t offset);
 extern ssize_t __wrap_pwrite (int fd, const void *buf, size_t n,
                               off_t offset);
@@ -58,6 +64,9 @@ extern int __wrap_fdatasync (int fd);
 extern int __wrap_fsync (int fd);
 extern int __wrap_fstat (int fd, struct stat *st);
 extern int __wrap_ftruncate (int fd, off_t size);
+extern int __wrap_inotify_init1 (int flags);
+extern int __wrap_inotify_add_watch (int fd, const char *name,
+                                     uint32_t mask);
 
 /* errno of this call, or 0. */
 static int
@@ -98,7 +107,9 @@ WRAP (ssize_t, pwrite, true,
       __real_pwrite (fd, buf, limit (n), offset))
 WRAP (ssize_t, pwritev2, true,
       (int fd, const struct iovec *iov, int nr, off_t offset, int flags),
-      short_count && nr == 1
+      armed && no_dsync
+      ? (errno = EOPNOTSUPP, -1)
+      : short_count && nr == 1
       ? __real_pwritev2 (fd, &(struct iovec) {
           iov->iov_base, limit (iov->iov_len) }, 1, offset, flags)
       : __real_pwritev2 (fd, iov, nr, offset, flags))
@@ -106,6 +117,9 @@ WRAP (int, fdatasync, true, (int fd), __real_fdatasync (fd))
 WRAP (int, fsync, false, (int fd), __real_fsync (fd))
 WRAP (int, fstat, false, (int fd, struct stat *st), __real_fstat (fd, st))
 WRAP (int, ftruncate, false, (int fd, off_t size), __real_ftruncate (fd, size))
+WRAP (int, inotify_init1, false, (int flags), __real_inotify_init1 (flags))
+WRAP (int, inotify_add_watch, false, (int fd, const char *name, uint32_t mask),
+      __real_inotify_add_watch (fd, name, mask))
 
 /*---------------------------------------------------------------------*/
 /* The life.                                                              */
@@ -140,10 +154,9 @@ content (unsigned number)
 }
 
 static int
-ignore_item (void *opaque, const struct blkring_item *item)
+note_end (void *opaque, const struct blkring_item *item)
 {
-  (void) opaque;
-  (void) item;
+  *(blkring_position *) opaque = item->next;
   return 0;
 }
 
@@ -167,9 +180,10 @@ static int
 fetch_all (struct life *l, blkring_consumer *c)
 {
   struct blkring_item item;
+  blkring_position end;
   unsigned i;
 
-  if (blkring_consumer_fold (c, NULL, ignore_item, NULL) == -1)
+  if (blkring_consumer_fold (c, NULL, note_end, &end) == -1)
     return -1;
   for (i = 0; i < ITEMS / 2; ++i) {
     if (blkring_consumer_wait (c, NULL, 1000) == -1 ||
@@ -181,7 +195,7 @@ fetch_all (struct life *l, blkring_consumer *c)
     l->freed = i + 1;
   }
   /* Nothing comes: this makes a watch. */
-  return blkring_consumer_wait (c, &item.next, 0) == -1 &&
+  return blkring_consumer_wait (c, &end, 0) == -1 &&
     errno != ETIMEDOUT ? -1 : 0;
 }
 
@@ -358,12 +372,14 @@ fail_each (struct life *l, int err, bool memory)
 
   while (one (l, at, err, memory) && problem_text[0] == '\0')
     at++;
-  /* The directory's flush, and what detach of format 2 would write.  A
-   * server whose status cannot be read is taken for one that does not guard
-   * the ring: one that does refuses the writes. */
-  if (ignored > (!l->file ? 8U : memory || l->format == 1 ? 1 : 5))
+  /* The directory's flush, the watch (without one it polls), and what detach
+   * of format 2 would write.  A server whose status cannot be read is taken for
+   * one that does not guard the ring: one that does refuses the writes. */
+  if (ignored > (!l->file ? 8U : memory ? 2 : l->format == 1 ? 3
+                 : no_dsync ? 9 : 7))
     problem ("failures were ignored");
-  report (memory ? "each allocation fails" : err == EIO
+  report (memory ? "each allocation fails" : no_dsync
+          ? "without RWF_DSYNC, each system call fails with EIO" : err == EIO
           ? "each system call fails with EIO"
           : "each system call fails with ENOSPC", l, at);
 }
@@ -376,6 +392,9 @@ test (struct life *l)
     return;
   fail_each (l, EIO, false);
   fail_each (l, ENOSPC, false);
+  no_dsync = true;
+  fail_each (l, EIO, false);
+  no_dsync = false;
   interrupts = true;
   one (l, -1, 0, false);
   report ("each system call is interrupted", l, 0);

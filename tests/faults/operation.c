@@ -115,6 +115,32 @@ full (struct world *w)
   MUST (append_one (w, blkring_producer_largest_item (w->p)));
 }
 
+/* By frames of a block, so that no record is written for the last of them. */
+static void
+full_of_little (struct world *w)
+{
+  static struct blkring_info info;
+  uint64_t i;
+
+  both (w);
+  MUST (take (w));
+  MUST (blkring_inspect (w->device, NULL, &info));
+  for (i = 0; i < info.capacity / SECTOR; ++i)
+    MUST (append_one (w, SECTOR - 64 - 4));
+}
+
+/* The position is one that the consumer has not seen. */
+static void
+one_more (struct world *w)
+{
+  both (w);
+  w->length[w->exposed] = 40;
+  may_end (w, w->exposed + 1);
+  MUST (blkring_producer_append (w->p, item_content (w->exposed), 40,
+                                 &w->position));
+  does_end (w, w->exposed + 1);
+}
+
 static void
 full_and_freed (struct world *w)
 {
@@ -138,6 +164,19 @@ popped (struct world *w)
 
   both (w);
   MUST (append_one (w, 700));
+  MUST (blkring_consumer_pop (w->c, NULL, &item));
+  w->position = item.next;
+}
+
+/* The first of three in a frame. */
+static void
+popped_of_a_batch (struct world *w)
+{
+  struct blkring_item item;
+
+  both (w);
+  MUST (take (w));
+  MUST (store (w, small, BATCH, true));
   MUST (blkring_consumer_pop (w->c, NULL, &item));
   w->position = item.next;
 }
@@ -228,7 +267,7 @@ static void
 blank (struct world *w)
 {
   world_close (w);
-  disk_clear (&w->disk, w->kind->flags);
+  world_clear_disk (w);
   world_open (w);
   w->no_ring = w->new_ring = w->one_super = true;
 }
@@ -439,6 +478,16 @@ ignore_item (void *opaque, const struct blkring_item *item)
   (void) opaque;
   (void) item;
   return 0;
+}
+
+static int
+run_pop_behind (struct world *w)
+{
+  struct blkring_item item;
+
+  if (blkring_consumer_pop (w->c, &w->position, &item) == 0)
+    problem (w, "something is behind the last item");
+  return errno == EAGAIN ? 0 : -1;
 }
 
 static int
@@ -749,6 +798,21 @@ scattered_writes (struct world *w)
             (info.capacity / SECTOR))));
 }
 
+/* A consumer has freed a part of a frame. */
+static void
+not_served_within_a_frame (struct world *w)
+{
+  both (w);
+  MUST (take (w));
+  MUST (store (w, small, BATCH, true));
+  MUST (take (w));
+  world_close (w);
+  world_open (w);
+  service_close ((blkring_device_close (w->device), w->service));
+  w->device = NULL;
+  w->service = NULL;
+}
+
 static int
 run_serve (struct world *w)
 {
@@ -805,7 +869,49 @@ run_trim (struct world *w)
   return r;
 }
 
+/* To free space, of both formats; from within what would be a header on. */
+static int
+run_unaligned (struct world *w)
+{
+  struct service_client *c = service_connect (w->service, "", "peer", false);
+  static const char bytes[1200] = { 1 };
+  int r, err;
+
+  if (c == NULL)
+    return -1;
+  r = service_pwrite (c, bytes, sizeof bytes, (45 << 10) + 40, 0);
+  err = errno;
+  service_disconnect (c);
+  errno = err;
+  return r;
+}
+
 /*---------------------------------------------------------------------*/
+
+/* It is told whose the ring is. */
+static int
+run_second_producer (struct world *w)
+{
+  blkring_producer *p = blkring_producer_attach (w->device, world_options
+                                                 (w, 0));
+
+  if (p) {
+    problem (w, "there are two producers");
+    blkring_producer_free (p);
+    return 0;
+  }
+  return errno == EBUSY ? 0 : -1;
+}
+
+static int
+run_memory_device (struct world *w)
+{
+  blkring_device *device = blkring_device_memory (DISK_SIZE, SECTOR);
+
+  (void) w;
+  blkring_device_close (device);
+  return device ? 0 : -1;
+}
 
 const struct operation operations[] = {
   { "create", NOT_SERVED, blank, run_create },
@@ -821,6 +927,7 @@ const struct operation operations[] = {
     attach_consumer },
   { "attach of the consumer beside a producer", 0, producer_is_there,
     attach_consumer },
+  { "attach of a second producer", MAY_IGNORE, both, run_second_producer },
   { "push", ON_PRODUCER, both, run_push },
   { "push of many sectors", ON_PRODUCER, both, run_large_push },
   { "push of a batch", ON_PRODUCER, both, run_batch_push },
@@ -833,6 +940,8 @@ const struct operation operations[] = {
   { "append into freed space", ON_PRODUCER, full_and_freed, run_append },
   { "append behind what is staged", ON_PRODUCER, staged, run_append_behind },
   { "append to a full ring", ON_PRODUCER, full, run_full_append },
+  { "append to a ring that is full of little", ON_PRODUCER | FORMAT2,
+    full_of_little, run_full_append },
   { "advance", ON_PRODUCER, staged, run_advance },
   { "acknowledgement of a suspend", ON_PRODUCER, suspend_requested,
     run_producer_state },
@@ -846,9 +955,12 @@ const struct operation operations[] = {
   { "detach of the producer", MAY_IGNORE, staged, run_detach_producer },
   { "pop", ON_CONSUMER, both, run_pop },
   { "pop into a buffer", ON_CONSUMER, both, run_pop_copy },
+  { "pop behind what was seen", ON_CONSUMER, one_more, run_pop_behind },
   { "pop of an observer", ON_CONSUMER, observer, run_pop },
   { "fold", ON_CONSUMER, both, run_fold },
   { "consumer's advance", ON_CONSUMER, popped, run_consumer_advance },
+  { "consumer's advance within a frame", ON_CONSUMER, popped_of_a_batch,
+    run_consumer_advance },
   { "suspend", ON_CONSUMER, both, run_suspend },
   { "suspend by an observer", ON_CONSUMER | NOT_SERVED, observer,
     run_suspend },
@@ -880,8 +992,12 @@ const struct operation operations[] = {
   { "append to a service that remembers many writes", SERVED | ON_PRODUCER,
     scattered_writes, run_append },
   { "start of a service", SERVED, not_served_yet, run_serve },
+  { "start of a service within a frame", SERVED, not_served_within_a_frame,
+    run_serve },
   { "connection to a service", SERVED, both, run_connect },
   { "status of a service", SERVED, both, run_status },
   { "zero and trim", SERVED, nobody, run_trim },
+  { "unaligned write", SERVED, nobody, run_unaligned },
+  { "device in memory", NOT_SERVED, both, run_memory_device },
 };
 const unsigned nr_operations = sizeof operations / sizeof operations[0];

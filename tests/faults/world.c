@@ -210,6 +210,14 @@ make_ring (struct world *w)
 }
 
 void
+world_clear_disk (struct world *w)
+{
+  disk_clear (&w->disk, w->kind->flags);
+  w->disk.submits = w->kind->submits;
+  w->disk.alignment = w->kind->alignment;
+}
+
+void
 world_start (struct world *w, const struct kind *kind)
 {
   memset (w, 0, offsetof (struct world, disk));
@@ -218,7 +226,7 @@ world_start (struct world *w, const struct kind *kind)
   pthread_mutex_init (&w->disk.lock, NULL);
   w->kind = kind;
   w->now = UINT64_C (1000000000);
-  disk_clear (&w->disk, kind->flags);
+  world_clear_disk (w);
   does_end (w, 0);
   does_begin (w, 0);
   make_ring (w);

@@ -22,6 +22,8 @@ struct kind {
   unsigned flags;            /* of the disk */
   unsigned consumers;
   bool served;               /* by the service core */
+  bool submits;              /* requests come together; see disk.h … */
+  uint32_t alignment;        /* … and buffers are so aligned */
 };
 
 struct world {
@@ -58,6 +60,8 @@ extern void must (int r, const char *what);
 #define MUST(call) must ((call), #call)
 
 extern void world_start (struct world *w, const struct kind *kind);
+/* An empty disk, of that kind. */
+extern void world_clear_disk (struct world *w);
 /* Close all that is open: handles, devices, service. */
 extern void world_close (struct world *w);
 /* Open the device again, which was closed by world_close. */
