@@ -407,26 +407,38 @@ reads_fail_behind_a_move (void **state)
   assert_in_range (after, 2, 10);
 }
 
-/* So many frames that the first of them are not remembered. */
+/* So many frames that the first of them are not remembered; no record of the
+ * producer tells of them.  All are popped. */
+static struct fixture
+start_with_forgotten (blkring_position *first)
+{
+  struct fixture f = start2 (&(struct shape) { .blocks = 20000 },
+                             with_clock (), with_clock ());
+  struct blkring_item item;
+  blkring_position at = 0;
+  unsigned i;
+
+  for (i = 0; i < 1500; ++i)
+    put (f.p, 'a' + i % 26, 1);
+  for (i = 0; blkring_consumer_pop (f.c, i ? &at : NULL, &item) == 0; ++i) {
+    at = item.next;
+    if (i == 0)
+      *first = at;
+  }
+  assert_error (EAGAIN);
+  assert_int_equal (i, 1500);
+  record_device_forget (f.rd);
+  return f;
+}
+
 static void
 forgotten_frames_cannot_be_read (void **state)
 {
-  struct fixture f = start2 (&(struct shape) { .blocks = 6000 },
-                             with_clock (), with_clock ());
-  blkring_position first = 0, at = 0;
+  blkring_position first = 0;
+  struct fixture f = start_with_forgotten (&first);
   struct blkring_item item;
-  unsigned i;
 
   (void) state;
-  for (i = 0; i < 3000; ++i)
-    put (f.p, 'a' + i % 26, 1);
-  for (i = 0; i < 3000; ++i) {
-    assert_ok (blkring_consumer_pop (f.c, i ? &at : NULL, &item));
-    at = item.next;
-    if (i == 0)
-      first = at;
-  }
-  record_device_forget (f.rd);
   record_device_fail (f.rd, RECORD_READ, 0, EIO);
   assert_fails (EIO, blkring_consumer_advance (f.c, first));
   assert_false (f.rd->faults[RECORD_READ].armed);
@@ -434,6 +446,23 @@ forgotten_frames_cannot_be_read (void **state)
   assert_ok (blkring_consumer_advance (f.c, first));
   assert_ok (blkring_consumer_pop (f.c, NULL, &item));
   assert_int_equal (*(const char *) item.data, 'b');
+  stop (&f);
+}
+
+/* The disk has lost what it had delivered. */
+static void
+forgotten_frames_are_gone (void **state)
+{
+  static const unsigned char zeros[F2_HEADER];
+  blkring_position first = 0;
+  struct fixture f = start_with_forgotten (&first);
+
+  (void) state;
+  poke_stream (f.rd, 0, zeros, sizeof zeros);
+  assert_fails (EBADMSG, blkring_consumer_advance (f.c, first));
+  assert_message ("the frame at position 0");
+  assert_message ("not there any more");
+  assert_int_equal (f.rd->writes, 0);
   stop (&f);
 }
 
@@ -454,6 +483,7 @@ main (void)
     cmocka_unit_test (salvage_fails_at_each_read),
     cmocka_unit_test (reads_fail_behind_a_move),
     cmocka_unit_test (forgotten_frames_cannot_be_read),
+    cmocka_unit_test (forgotten_frames_are_gone),
   };
 
   return cmocka_run_group_tests_name ("disturbed", tests, NULL, NULL);
