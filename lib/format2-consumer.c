@@ -265,8 +265,10 @@ find_passed (blkring_consumer *c, uint64_t position, struct seen *passed)
   s->w = &s->peek;
   r = f2_find_frame (c, position - 1, &seen);
   s->w = &s->main;
+  /* It was delivered, and now the stream ends before it. */
   if (r == 0)
-    return set_error (EINVAL, "no item ends at position %" PRIu64, position);
+    return f2_set_late (c, s->nr_seen > 0 ? s->seen[s->nr_seen - 1].end
+                        : f2_mine (c)->frame);
   if (r == -1)
     return -1;
   *passed = *seen;

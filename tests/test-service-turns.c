@@ -113,7 +113,9 @@ another_takes_the_side_while_a_position_is_looked_for (void **state)
 {
   struct guarded g = start_guard ();
   struct service_client *c = join (g.v, "carol");
+  struct f2_record r;
   struct made m;
+  unsigned copy;
 
   (void) state;
   turn = &g;
@@ -123,8 +125,12 @@ another_takes_the_side_while_a_position_is_looked_for (void **state)
   pass (&g, &m);
   leave (&c);
   make_frame (&g, &next, 1, 30, false);
+  copy = !get_record (g.v->rd, F2_PRODUCER, &r);
+  r = next_record (&g, F2_PRODUCER);
+  r.position = g.tail;
+  r.chain = g.chain;
   g.v->rd->before_read = alice_stages_another;
-  assert_fails (EPERM, publish (&g, g.b, g.tail, g.chain));
+  assert_fails (EPERM, put_copy (&g, g.b, F2_PRODUCER, copy, &r));
   assert_message ("alice");
   assert_null (g.v->rd->before_read);
   assert_int_equal (exposed (&g), 0);

@@ -12,6 +12,7 @@
 
 #include <blkid.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/random.h>
@@ -23,11 +24,12 @@
 /* The call that fails, with this errno. */
 enum call {
   NONE, GETRANDOM, GETHOSTNAME, PTHREAD_CREATE, SETLK, PROBE_NEW,
-  PROBE_ERROR, PROBE_SEVERAL, MEMFD, OPEN,
+  PROBE_ERROR, PROBE_SEVERAL, MEMFD, OPEN, GETLK,
 };
 static enum call failing;
 static const char *unknown_file; /* for OPEN */
-static bool as_block_device; /* any file is one, for stat and fstat */
+static bool as_block_device; /* any file is one, for fstat … */
+static bool block_size_known; /* … and has a size */
 static bool disk_is_full;    /* pwrite fails, and then ftruncate does */
 static void (*before_setlk) (void);
 
@@ -41,6 +43,7 @@ extern int __real_blkid_do_safeprobe (blkid_probe p);
 extern int __real_memfd_create (const char *name, unsigned flags);
 extern int __real_open (const char *name, int flags, mode_t mode);
 extern int __real_fstat (int fd, struct stat *st);
+extern int __real_ioctl (int fd, unsigned long op, void *arg);
 extern ssize_t __real_pwrite (int fd, const void *p, size_t n, off_t at);
 extern int __real_ftruncate (int fd, off_t size);
 extern ssize_t __wrap_getrandom (void *p, size_t n, unsigned flags);
@@ -53,6 +56,7 @@ extern int __wrap_blkid_do_safeprobe (blkid_probe p);
 extern int __wrap_memfd_create (const char *name, unsigned flags);
 extern int __wrap_open (const char *name, int flags, mode_t mode);
 extern int __wrap_fstat (int fd, struct stat *st);
+extern int __wrap_ioctl (int fd, unsigned long op, void *arg);
 extern ssize_t __wrap_pwrite (int fd, const void *p, size_t n, off_t at);
 extern int __wrap_ftruncate (int fd, off_t size);
 
@@ -88,7 +92,8 @@ __wrap_pthread_create (pthread_t *t, const pthread_attr_t *a,
 int
 __wrap_fcntl (int fd, int op, void *arg)
 {
-  if (op == F_OFD_SETLK && failing == SETLK)
+  if ((op == F_OFD_SETLK && failing == SETLK) ||
+      (op == F_OFD_GETLK && failing == GETLK))
     return fail_with (ENOLCK);
   if (op == F_OFD_SETLK && before_setlk)
     before_setlk ();
@@ -132,6 +137,20 @@ __wrap_fstat (int fd, struct stat *st)
   return r;
 }
 
+int
+__wrap_ioctl (int fd, unsigned long op, void *arg)
+{
+  struct stat st;
+
+  if (!block_size_known || __real_fstat (fd, &st) == -1)
+    return __real_ioctl (fd, op, arg);
+  if (op == BLKGETSIZE64)
+    *(uint64_t *) arg = st.st_size;
+  else
+    *(int *) arg = 512;
+  return 0;
+}
+
 ssize_t
 __wrap_pwrite (int fd, const void *p, size_t n, off_t at)
 {
@@ -169,7 +188,7 @@ remove_path (void **state)
 {
   (void) state;
   failing = NONE;
-  as_block_device = disk_is_full = false;
+  as_block_device = block_size_known = disk_is_full = false;
   before_setlk = NULL;
   unlink (path);
   return 0;
@@ -372,6 +391,41 @@ block_device_does_not_tell_its_size (void **state)
   assert_message ("device's size");
 }
 
+/* Whether a consumer is there cannot be told then. */
+static void
+block_device_does_not_tell_its_locks (void **state)
+{
+  const struct blkring_create_options create = { .format = 1 };
+  const struct blkring_attach_options observer = {
+    .flags = BLKRING_ATTACH_OBSERVER,
+  };
+  blkring_device *device = make_file (), *again;
+  blkring_consumer *c, *o;
+
+  (void) state;
+  assert_non_null (device);
+  blkring_device_close (device);
+  as_block_device = block_size_known = true;
+  device = blkring_device_open (path, NULL);
+  again = blkring_device_open (path, NULL);
+  assert_non_null (device);
+  assert_non_null (again);
+  assert_ok (blkring_create (device, &create));
+  c = blkring_consumer_attach (device, NULL);
+  o = blkring_consumer_attach (again, &observer);
+  assert_non_null (c);
+  assert_non_null (o);
+  failing = GETLK;
+  assert_fails (ENOLCK, blkring_consumer_suspend (o));
+  assert_message ("cannot test");
+  failing = NONE;
+  assert_ok (blkring_consumer_suspend (o));
+  blkring_consumer_free (o);
+  blkring_consumer_free (c);
+  blkring_device_close (again);
+  blkring_device_close (device);
+}
+
 /* Whoever prints to a standard stream that is closed must not hit a ring. */
 static void
 standard_streams_are_left_alone (void **state)
@@ -423,6 +477,7 @@ main (void)
     ON_A_FILE (another_makes_the_file),
     ON_A_FILE (full_disk_is_the_reason),
     ON_A_FILE (block_device_does_not_tell_its_size),
+    ON_A_FILE (block_device_does_not_tell_its_locks),
     ON_A_FILE (standard_streams_are_left_alone),
     ON_A_FILE (impossible_options_make_no_file),
   };

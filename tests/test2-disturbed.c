@@ -340,6 +340,132 @@ salvage_fails_at_each_read (void **state)
   record_device_free (rd);
 }
 
+/* An observer reads a frame that the consumer has made room for since it
+ * looked; and then it cannot read on, or look. */
+static struct fixture *moving;
+static unsigned reads_until, reads_after;
+
+static void
+move_and_fail (struct record_device *rd)
+{
+  if (reads_until-- > 0) {
+    rd->before_read = move_and_fail;
+    return;
+  }
+  free_one (moving->c);
+  put (moving->p, 'c', FILLS (B, 7));
+  record_device_fail (rd, RECORD_READ, 1 + reads_after, EIO);
+}
+
+static bool
+read_fails_behind_a_move (unsigned after)
+{
+  struct fixture f = start_small ();
+  blkring_device *again = open_again (f.rd);
+  static struct blkring_attach_options o;
+  struct blkring_item item;
+  blkring_consumer *observer;
+  blkring_position next;
+  bool fails;
+
+  put (f.p, 'a', FILLS (B, 7));
+  put (f.p, 'b', FILLS (B, 7));
+  o = *with_clock ();
+  o.flags = BLKRING_ATTACH_OBSERVER;
+  observer = blkring_consumer_attach (again, &o);
+  assert_non_null (observer);
+  assert_ok (blkring_consumer_pop (observer, NULL, &item));
+  assert_ok (blkring_consumer_pop (observer, &item.next, &item));
+  next = item.next;
+  moving = &f;
+  reads_until = 1;           /* the first one is a look */
+  reads_after = after;
+  f.rd->before_read = move_and_fail;
+  fails = blkring_consumer_pop (observer, &next, &item) == -1;
+  if (fails)
+    assert_error (EIO);
+  assert_null (f.rd->before_read);
+  assert_int_equal (fails, !f.rd->faults[RECORD_READ].armed);
+  f.rd->faults[RECORD_READ].armed = false;
+  if (fails)
+    assert_ok (blkring_consumer_pop (observer, &next, &item));
+  assert_int_equal (*(const char *) item.data, 'c');
+  blkring_consumer_free (observer);
+  blkring_device_close (again);
+  stop (&f);
+  return fails;
+}
+
+static void
+reads_fail_behind_a_move (void **state)
+{
+  unsigned after;
+
+  (void) state;
+  for (after = 0; read_fails_behind_a_move (after); ++after)
+    ;
+  assert_in_range (after, 2, 10);
+}
+
+/* So many frames that the first of them are not remembered; no record of the
+ * producer tells of them.  All are popped. */
+static struct fixture
+start_with_forgotten (blkring_position *first)
+{
+  struct fixture f = start2 (&(struct shape) { .blocks = 20000 },
+                             with_clock (), with_clock ());
+  struct blkring_item item;
+  blkring_position at = 0;
+  unsigned i;
+
+  for (i = 0; i < 1500; ++i)
+    put (f.p, 'a' + i % 26, 1);
+  for (i = 0; blkring_consumer_pop (f.c, i ? &at : NULL, &item) == 0; ++i) {
+    at = item.next;
+    if (i == 0)
+      *first = at;
+  }
+  assert_error (EAGAIN);
+  assert_int_equal (i, 1500);
+  record_device_forget (f.rd);
+  return f;
+}
+
+static void
+forgotten_frames_cannot_be_read (void **state)
+{
+  blkring_position first = 0;
+  struct fixture f = start_with_forgotten (&first);
+  struct blkring_item item;
+
+  (void) state;
+  record_device_fail (f.rd, RECORD_READ, 0, EIO);
+  assert_fails (EIO, blkring_consumer_advance (f.c, first));
+  assert_false (f.rd->faults[RECORD_READ].armed);
+  assert_int_equal (f.rd->writes, 0);
+  assert_ok (blkring_consumer_advance (f.c, first));
+  assert_ok (blkring_consumer_pop (f.c, NULL, &item));
+  assert_int_equal (*(const char *) item.data, 'b');
+  stop (&f);
+}
+
+/* The disk has lost what it had delivered. */
+static void
+forgotten_frames_are_gone (void **state)
+{
+  static const unsigned char zeros[F2_HEADER];
+  blkring_position first = 0;
+  struct fixture f = start_with_forgotten (&first);
+
+  (void) state;
+  poke_stream (f.rd, 0, zeros, sizeof zeros);
+  assert_fails (EBADMSG, blkring_consumer_advance (f.c, first));
+  assert_message ("the frame at position 0");
+  assert_message ("not there any more");
+  assert_int_equal (f.rd->writes, 0);
+  stop (&f);
+}
+
 /*---------------------------------------------------------------------*/
 
 int
@@ -355,6 +481,9 @@ main (void)
     cmocka_unit_test (another_consumer_attaches_at_the_same_time),
     cmocka_unit_test (attach_fails_at_each_read),
     cmocka_unit_test (salvage_fails_at_each_read),
+    cmocka_unit_test (reads_fail_behind_a_move),
+    cmocka_unit_test (forgotten_frames_cannot_be_read),
+    cmocka_unit_test (forgotten_frames_are_gone),
   };
 
   return cmocka_run_group_tests_name ("disturbed", tests, NULL, NULL);

@@ -258,6 +258,42 @@ staged_late_frame_over_a_published_one (void **state)
   stop_shared (&h);
 }
 
+static void
+count_skipped (void *opaque, blkring_position from, blkring_position to,
+               const char *why)
+{
+  (void) from;
+  (void) to;
+  assert_non_null (strstr (why, "replaced"));
+  ++*(unsigned *) opaque;
+}
+
+/* Who salvages gets what stands behind it. */
+static void
+late_frame_is_skipped (void **state)
+{
+  struct shared h = start_late ();
+  struct blkring_attach_options o = *with_clock ();
+  unsigned skipped = 0;
+
+  (void) state;
+  put (h.g.p, 'b', 1);
+  put (h.g.p, 'c', 1);
+  put (h.f.p, 'z', 1);
+  blkring_consumer_free (h.f.c);
+  o.flags = BLKRING_ATTACH_SALVAGE;
+  o.skipped = count_skipped;
+  o.skipped_opaque = &skipped;
+  h.f.c = blkring_consumer_attach (h.f.rd->device, &o);
+  assert_non_null (h.f.c);
+  assert_holds (h.f.c, "ac");
+  assert_int_equal (skipped, 1);
+  drain (h.f.c);
+  put (h.g.p, 'd', 1);
+  assert_holds (h.f.c, "d");
+  stop_shared (&h);
+}
+
 /* The new owner has written over the first of three. */
 static void
 late_frames_behind_the_tail (void **state)
@@ -488,6 +524,7 @@ main (void)
     cmocka_unit_test (late_frame_over_one_that_was_acknowledged),
     cmocka_unit_test (late_frame_over_one_that_was_popped),
     cmocka_unit_test (staged_late_frame_over_a_published_one),
+    cmocka_unit_test (late_frame_is_skipped),
     cmocka_unit_test (late_frames_behind_the_tail),
     cmocka_unit_test (late_frame_is_not_adopted),
     cmocka_unit_test (late_frame_over_what_a_dead_owner_wrote),

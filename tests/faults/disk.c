@@ -21,6 +21,7 @@ disk_clear (struct disk *d, unsigned flags)
   d->flags = flags;
   d->submits = false;
   d->alignment = 1;
+  d->max_request = 0;
   d->short_count = 0;
   d->interrupts = d->interrupted = false;
   disk_disarm (d);
@@ -133,6 +134,7 @@ disk_geometry (void *opaque, struct blkring_geometry *g)
   g->size = DISK_SIZE;
   g->sector_size = SECTOR;
   g->memory_alignment = d->alignment;
+  g->max_request = d->max_request;
   g->flags = d->flags;
   return 0;
 }

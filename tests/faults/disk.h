@@ -30,8 +30,9 @@ enum effect { NO_EFFECT, PART_EFFECT, ALL_EFFECT, EFFECTS };
 
 struct disk {
   unsigned flags;            /* BLKRING_DEVICE_* */
-  bool submits;              /* requests come together, in a submit … */
-  uint32_t alignment;        /* … and want buffers so aligned */
+  bool submits;              /* requests come together, in a submit */
+  uint32_t alignment;        /* buffers are so aligned */
+  uint32_t max_request;      /* bytes; 0 = no limit */
   size_t short_count;        /* do at most so many bytes a request; 0 = all */
   bool interrupts;           /* each request fails with EINTR first */
 

@@ -903,6 +903,17 @@ run_second_producer (struct world *w)
   return errno == EBUSY ? 0 : -1;
 }
 
+/* Of a caller, from and to where a device may not reach; free space. */
+static int
+run_caller (struct world *w)
+{
+  static char bytes[SECTOR + 1];
+
+  return blkring_device_write (w->device, bytes + 1, SECTOR, 45 << 10) == -1 ||
+    blkring_device_read (w->device, bytes + 1, SECTOR, 45 << 10) == -1 ? -1
+    : 0;
+}
+
 static int
 run_memory_device (struct world *w)
 {
@@ -998,6 +1009,7 @@ const struct operation operations[] = {
   { "status of a service", SERVED, both, run_status },
   { "zero and trim", SERVED, nobody, run_trim },
   { "unaligned write", SERVED, nobody, run_unaligned },
+  { "write and read of a caller", NOT_SERVED, nobody, run_caller },
   { "device in memory", NOT_SERVED, both, run_memory_device },
 };
 const unsigned nr_operations = sizeof operations / sizeof operations[0];

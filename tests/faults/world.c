@@ -215,6 +215,7 @@ world_clear_disk (struct world *w)
   disk_clear (&w->disk, w->kind->flags);
   w->disk.submits = w->kind->submits;
   w->disk.alignment = w->kind->alignment;
+  w->disk.max_request = w->kind->max_request;
 }
 
 void

@@ -22,8 +22,8 @@ struct kind {
   unsigned flags;            /* of the disk */
   unsigned consumers;
   bool served;               /* by the service core */
-  bool submits;              /* requests come together; see disk.h … */
-  uint32_t alignment;        /* … and buffers are so aligned */
+  bool submits;              /* see disk.h */
+  uint32_t alignment, max_request;
 };
 
 struct world {
