@@ -63,13 +63,13 @@ static const struct part {
   { 2, { 0, 40 }, 100,
     { .operations = 5, .preemptions = 2,
       .also = PRODUCER_TAKEOVER | THIRD_PRODUCER, .with = 1 + OP_TAKE_OVER,
-      .runs = 5000, .at_random = true } },
+      .runs = 1000, .at_random = true } },
   { 2, { 0, 40 }, 100,
     { .operations = 5, .preemptions = 2, .also = CONSUMER_TAKEOVER,
-      .with = 1 + OP_CONSUMER_TAKE_OVER, .runs = 5000, .at_random = true } },
+      .with = 1 + OP_CONSUMER_TAKE_OVER, .runs = 1000, .at_random = true } },
   { 2, { 0, 40 }, 100,
     { .operations = 6, .preemptions = 3, .also = TAKEOVERS,
-      .with = 1 + OP_CONSUMER_TAKE_OVER, .runs = 5000, .at_random = true } },
+      .with = 1 + OP_CONSUMER_TAKE_OVER, .runs = 1000, .at_random = true } },
 };
 #define NR_PARTS (sizeof parts / sizeof parts[0])
 /* Those of both formats come first; long random workloads last. */
