@@ -55,21 +55,21 @@ static const struct part {
   uint64_t some_runs;        /* from each, at random; 0 = as in 'limits' */
   struct limits limits;
 } parts[] = {
-  { 0, { 300, 60 }, 0, { .operations = 2, .preemptions = 1 } },
+  { 0, { 250, 50 }, 0, { .operations = 2, .preemptions = 1 } },
   { 0, { 40, 2 }, 0, { .operations = 3, .preemptions = 1 } },
-  { 2, { 0, 40 }, 100,
+  { 2, { 0, 40 }, 80,
     { .operations = 3, .preemptions = 1, .also = PRODUCER_TAKEOVER,
       .with = 1 + OP_TAKE_OVER } },
-  { 2, { 0, 40 }, 100,
+  { 2, { 0, 40 }, 80,
     { .operations = 5, .preemptions = 2,
       .also = PRODUCER_TAKEOVER | THIRD_PRODUCER, .with = 1 + OP_TAKE_OVER,
-      .runs = 5000, .at_random = true } },
-  { 2, { 0, 40 }, 100,
+      .runs = 1000, .at_random = true } },
+  { 2, { 0, 40 }, 80,
     { .operations = 5, .preemptions = 2, .also = CONSUMER_TAKEOVER,
-      .with = 1 + OP_CONSUMER_TAKE_OVER, .runs = 5000, .at_random = true } },
-  { 2, { 0, 40 }, 100,
+      .with = 1 + OP_CONSUMER_TAKE_OVER, .runs = 1000, .at_random = true } },
+  { 2, { 0, 40 }, 80,
     { .operations = 6, .preemptions = 3, .also = TAKEOVERS,
-      .with = 1 + OP_CONSUMER_TAKE_OVER, .runs = 5000, .at_random = true } },
+      .with = 1 + OP_CONSUMER_TAKE_OVER, .runs = 1000, .at_random = true } },
 };
 #define NR_PARTS (sizeof parts / sizeof parts[0])
 /* Those of both formats come first; long random workloads last. */

@@ -14,17 +14,27 @@
 
 #define NO_ID UINT32_MAX
 
+/* So many items.  Over those of the last frame there may be a late one that is
+ * staged, until a record tells of it. */
+static unsigned
+surely_exposed (const struct model *m)
+{
+  const unsigned end = bounds_min (&m->ends);
+
+  return m->late_data && end > 0 ? model_last_frame (m, end) : end;
+}
+
 void
 do_pop (struct actor *a)
 {
   struct world *w = a->world;
   const struct model *m = &w->model;
-  const bool was_there = a->popped < bounds_min (&m->ends);
+  const bool was_there = a->popped < surely_exposed (m);
   struct blkring_item item;
   bool is_it, must_be_there;
 
   if (blkring_consumer_pop (a->c, &a->next, &item) == -1 || a->port.dead) {
-    must_be_there = was_there && a->popped < bounds_min (&m->ends);
+    must_be_there = was_there && a->popped < surely_exposed (m);
     /* One that was replaced may know no better, or go by what is gone. */
     a->stopped = (errno == EBUSY && may_be_busy (a)) ||
       (errno == EBADMSG && a->port.replaced);

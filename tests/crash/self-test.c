@@ -40,6 +40,7 @@
 #define POSITION "what a consumer's record passes was durable before that was "\
   "written, and each advance flushes for itself"
 
+#define TAKEOVERS (BIT (OP_TAKE_OVER) | BIT (OP_CONSUMER_TAKE_OVER))
 #define REQUESTS (UINT64_C (1) << OP_SUSPEND | UINT64_C (1) << OP_RESUME)
 
 struct known_site {
@@ -77,6 +78,11 @@ static const struct {
     POSITION },
   { 2, { OP_RESTART_CONSUMER, NOTHING, 0 },
     { OP_RESTART_CONSUMER, NOTHING, 0 }, POSITION },
+  /* A taker claims twice, before and behind its walk. */
+  { 2, { OP_TAKE_OVER, PRODUCER, 1 }, { OP_TAKE_OVER, PRODUCER, 2 },
+    "the second write of the claim is durable by the flush before the next "
+    "one" },
+  ATTACH (OP_CONSUMER_TAKE_OVER, CONSUMER),
 };
 
 static int
@@ -135,16 +141,15 @@ get_start (unsigned i, struct start *s)
 }
 
 static void
-survey (void)
+survey (const struct limits *limits, unsigned step)
 {
-  const struct limits limits = { .operations = 2 };
   static struct explorer e;
   struct start s;
   unsigned i;
 
-  for (i = 0; i < nr_starts; i += 2) {
+  for (i = 0; i < nr_starts; i += step) {
     get_start (i, &s);
-    explorer_init (&e, &s, &limits, 1);
+    explorer_init (&e, &s, limits, 1);
     e.at_site = survey_site;
     e.j.most = 0;
     explore (&e);
@@ -186,15 +191,30 @@ suits (const struct start *s, enum op op)
   }
 }
 
+static struct limits
+get_limits (enum op op, uint64_t without)
+{
+  struct limits l = {
+    .operations = 3, .preemptions = 1, .without = without, .with = 1 + op,
+  };
+
+  if (op < OPS_BY_ITSELF)
+    return l;
+  /* It takes more of them, and so not all. */
+  l.operations = 4;
+  l.preemptions = 2;
+  l.also = op == OP_TAKE_OVER ? PRODUCER_TAKEOVER : CONSUMER_TAKEOVER;
+  l.at_random = true;
+  l.runs = 1000;
+  return l;
+}
+
 /* Does the explorer find that these are broken? */
 static bool
-finds (const struct site *site, const struct site *with, enum fault fault, uint64_t without,
-       char *text, size_t size)
+finds (const struct site *site, const struct site *with, enum fault fault,
+       uint64_t without, char *text, size_t size)
 {
-  const struct limits limits = {
-    .operations = 3, .preemptions = 1, .without = without,
-    .with = 1 + site->op,
-  };
+  const struct limits limits = get_limits (site->op, without);
   static struct explorer e;
   struct start s;
   bool found = false;
@@ -270,17 +290,23 @@ test_all_of (const struct known_site *k)
     test_site (k, DEFER, REQUESTS);
 }
 
-/* Another one does the same. */
+/* Another one does the same.  So it is with what a taker does besides the
+ * claims: to write frames again, and to acknowledge. */
 static bool
-is_alike (enum op op)
+is_alike (const struct site *s)
 {
+  const enum op op = s->op;
+
   return (op > OP_PUSH_0 && op <= OP_PUSH_1200) || op == OP_APPEND_BATCH ||
-    op == OP_FREE;
+    op == OP_FREE || (op == OP_TAKE_OVER && (s->region == DATA ||
+                                             s->nth > 4));
 }
 
 int
 main (int argc, char **argv)
 {
+  static const struct limits two = { .operations = 2 };
+  static const struct limits one = { .operations = 1, .also = TAKEOVERS };
   const bool all = argc > 1 && strcmp (argv[1], "all") == 0;
   struct start s;
   unsigned i;
@@ -289,9 +315,12 @@ main (int argc, char **argv)
   mallopt (M_TRIM_THRESHOLD, 256 << 20);
   while (start_get (RING_FORMAT, nr_starts, &s))
     nr_starts++;
-  survey ();
+  survey (&two, 2);
+  if (RING_FORMAT == 2)
+    survey (&one, 8);
   for (i = 0; i < nr_sites; ++i)
-    if (all || !is_alike (sites[i].site.op))
+    if (!is_alike (&sites[i].site) ||
+        (all && sites[i].site.op < OPS_BY_ITSELF))
       test_all_of (&sites[i]);
   printf ("1..%u\n", tests);
   return all_ok ? 0 : 1;
