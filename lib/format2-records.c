@@ -360,12 +360,18 @@ f2_check_mine (struct handle *h, const struct f2_records *rs, unsigned kind,
                const struct f2_record *written)
 {
   const struct f2_record *r = &rs->record[kind];
+  const char *who = kind == F2_PRODUCER ? "producer" : "consumer";
   char owner[600];
 
   if (f2_same_write (r, written))
     return 0;
-  f2_describe_owner (r, owner, sizeof owner);
-  set_error (EBUSY, "this %s was replaced by another: %s",
-             kind == F2_PRODUCER ? "producer" : "consumer", owner);
+  if (r->epoch > written->epoch) {
+    f2_describe_owner (r, owner, sizeof owner);
+    set_error (EBUSY, "this %s was replaced by another: %s", who, owner);
+  }
+  else
+    set_error (EBUSY, "the record that this %s wrote last is not on the device"
+               " any more: an owner that it had replaced may have overwritten "
+               "it; check tells more", who);
   return poison (h);
 }

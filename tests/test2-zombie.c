@@ -494,6 +494,12 @@ late_record_is_told (void **state)
     r.epoch--;
     r.sequence += 7;
     poke_record (h.f.rd, kinds[i], copy, &r);
+    now += 1000 * NS_PER_MS;
+    if (kinds[i] == F2_PRODUCER)
+      assert_fails (EBUSY, blkring_producer_state (h.g.p));
+    else
+      assert_fails (EBUSY, blkring_consumer_state (h.g.c));
+    assert_message ("not on the device any more");
     g = elsewhere (&h.f);
     assert_int_equal (check (g.rd).corruptions, 1);
     if (kinds[i] == F2_PRODUCER)
