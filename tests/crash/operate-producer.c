@@ -6,6 +6,7 @@
 #include <config.h>
 
 #include <errno.h>
+#include <limits.h>
 #include <inttypes.h>
 
 #include "format.h"
@@ -168,18 +169,22 @@ static void
 settle_end (struct world *w, uint64_t tail)
 {
   struct model *m = &w->model;
-  unsigned i;
+  unsigned end = UINT_MAX, i;
 
   /* What a consumer has freed is exposed, whatever was undone. */
   for (i = m->firsts.nr; i-- > 0;)
     if (m->firsts.at[i] > bounds_min (&m->ends))
       bounds_add (&m->ends, m->firsts.at[i]);
-  for (i = m->ends.nr; i-- > 0;)
-    if (model_space (m, m->ends.at[i]) == tail) {
-      model_drop (m, m->ends.at[i]);
-      bounds_set (&m->ends, m->ends.at[i]);
-      return;
-    }
+  /* The lowest: an end that 'before' kept of an append that was refused
+   * behind it is nowhere else. */
+  for (i = 0; i < m->ends.nr; ++i)
+    if (model_space (m, m->ends.at[i]) == tail && m->ends.at[i] < end)
+      end = m->ends.at[i];
+  if (end != UINT_MAX) {
+    model_drop (m, end);
+    bounds_set (&m->ends, end);
+    return;
+  }
   /* A late frame that was staged is over the last one, and no record told of
    * that: nobody can tell.  See docs/format2.md, "Damage". */
   if (m->late_data && bounds_min (&m->ends) > 0) {
