@@ -260,6 +260,12 @@ serve_request (struct connection *c, const struct request *r, void *data)
   unsigned i, n;
 
   pthread_mutex_lock (&s->lock);
+  /* What was read from a connection that was ended meanwhile must not land
+   * behind what comes from the next one. */
+  if (c->number <= s->kicked) {
+    pthread_mutex_unlock (&s->lock);
+    return false;
+  }
   ends = s->end != END_NEVER && s->end_after-- == 0;
   if (!is_possible (s, r))
     a.error = EINVAL;
@@ -391,6 +397,7 @@ server_kick (struct nbd_server *s)
   unsigned i;
 
   server_lock (s);
+  s->kicked = s->connections;
   for (i = 0; i < s->nr_threads; ++i)
     if (s->fds[i] != -1)
       shutdown (s->fds[i], SHUT_RDWR);

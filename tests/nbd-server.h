@@ -49,6 +49,7 @@ struct nbd_server {
   uint32_t flush_error;      /* … and each flush */
 
   unsigned connections;      /* ever */
+  unsigned kicked;           /* so many of them were ended */
   unsigned reads, writes, fua_writes, flushes;
   uint32_t largest;          /* request, bytes */
   unsigned most_in_flight;
