@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "cut-device.h"
+#include "no-requests.h"
 
 static int
 cut_geometry (void *opaque, struct blkring_geometry *g)
@@ -19,31 +20,6 @@ cut_geometry (void *opaque, struct blkring_geometry *g)
 
   *g = d->geometry;
   return 0;
-}
-
-/* All requests come through submit. */
-static ssize_t
-no_pread (void *opaque, void *buf, size_t count, uint64_t offset)
-{
-  (void) opaque;
-  (void) buf;
-  (void) count;
-  (void) offset;
-  abort ();
-}
-
-static ssize_t
-no_pwrite (void *opaque, const void *buf, size_t count, uint64_t offset,
-           unsigned flags)
-{
-  (void) flags;
-  return no_pread (opaque, (void *) buf, count, offset);
-}
-
-static int
-no_flush (void *opaque)
-{
-  return no_pread (opaque, NULL, 0, 0);
 }
 
 static void

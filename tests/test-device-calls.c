@@ -10,6 +10,7 @@
 #include "record-fixture.h"
 #include "common.h"
 #include "cut-device.h"
+#include "no-requests.h"
 
 /*---------------------------------------------------------------------*/
 /* Making a device.                                                      */
@@ -19,35 +20,6 @@ tell_geometry (void *opaque, struct blkring_geometry *g)
 {
   *g = *(struct blkring_geometry *) opaque;
   return 0;
-}
-
-static ssize_t
-no_pread (void *opaque, void *buf, size_t count, uint64_t offset)
-{
-  (void) opaque;
-  (void) buf;
-  (void) count;
-  (void) offset;
-  abort ();
-}
-
-static ssize_t
-no_pwrite (void *opaque, const void *buf, size_t count, uint64_t offset,
-           unsigned flags)
-{
-  (void) opaque;
-  (void) buf;
-  (void) count;
-  (void) offset;
-  (void) flags;
-  abort ();
-}
-
-static int
-no_flush (void *opaque)
-{
-  (void) opaque;
-  abort ();
 }
 
 static void *

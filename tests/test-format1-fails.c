@@ -9,6 +9,7 @@
 
 #include "record-fixture.h"
 #include "common.h"
+#include "no-requests.h"
 
 #define MIB (UINT64_C (1) << 20)
 
@@ -208,25 +209,6 @@ pread_beside (void *opaque, void *buf, size_t count, uint64_t offset)
   }
   return blkring_device_read (rd->device, buf, count, offset) == -1 ? -1
     : (ssize_t) count;
-}
-
-static ssize_t
-no_pwrite (void *opaque, const void *buf, size_t count, uint64_t offset,
-           unsigned flags)
-{
-  (void) opaque;
-  (void) buf;
-  (void) count;
-  (void) offset;
-  (void) flags;
-  abort ();
-}
-
-static int
-no_flush (void *opaque)
-{
-  (void) opaque;
-  abort ();
 }
 
 /* What it finds may be of the moment, and it says so; when the consumer rests
